@@ -1,0 +1,69 @@
+// Options: configuration declared once per field, read from file, environment and flags, strict.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "common/base/result.h"
+
+namespace hearth {
+
+// A config struct registers each field once: name, place, help. That gives YAML key `name`, flag
+// `--name-with-dashes`, environment variable HEARTH_<NAME> (upper case, dots to underscores), the
+// help text, --print-config and --check. Precedence: flag > environment > file > default.
+class Options {
+  public:
+    // program: "hearth-router"; about: first line of --help; examples: lines shown at its end.
+    Options(std::string program, std::string about, std::vector<std::string> examples);
+
+    void add(const std::string& name, std::string& place, const std::string& help);
+    void add(const std::string& name, bool& place, const std::string& help);
+    void add(const std::string& name, std::int64_t& place, std::int64_t min, std::int64_t max,
+             const std::string& help);
+    void add(const std::string& name, double& place, double min, double max,
+             const std::string& help);
+    void add(const std::string& name, std::vector<std::string>& place, const std::string& help);
+    // Sizes such as 512MiB, 2GiB, 1000000.
+    void add_bytes(const std::string& name, std::int64_t& place, const std::string& help);
+    // Milliseconds: 250ms, 2s, 5m.
+    void add_duration_ms(const std::string& name, std::int64_t& place, const std::string& help);
+    // A secret: never a flag nor printed; from the file, the environment, or a file that is named
+    // by `<name>_file`.
+    void add_secret(const std::string& name, std::string& place, const std::string& help);
+    // A YAML list of maps (static upstreams): `read` gets each entry's scalar fields; its error is
+    // prefixed with file:line. File only.
+    void add_entries(const std::string& name, const std::string& help,
+                     std::function<Result<void>(const std::map<std::string, std::string>&)> read);
+    // Checked after all values are set; the error names the field.
+    void add_check(std::function<Result<void>()> check);
+
+    // Parses argv, file (--config) and environment. Prints and returns an exit code when the program
+    // should end now (--help, --version, --check, --print-config: 0; usage or config error: 2, with
+    // `file:line: field: message` on stderr); returns -1 to go on.
+    int parse(int argc, const char* const* argv);
+
+    // For tests and `hearth up`: values from a YAML text. The error names file and line.
+    Result<void> load_yaml(const std::string& text, const std::string& file_name);
+    std::string print() const;    // YAML with, per line, a comment that says where the value came from.
+    std::string reference() const;  // Markdown table of all fields, for docs/configuration.md.
+
+    const std::string& log_level() const { return log_level_; }
+    bool log_json() const { return log_json_; }
+
+  private:
+    struct Field;
+    std::string program_, about_;
+    std::vector<std::string> examples_;
+    std::vector<Field> fields_;
+    std::vector<std::function<Result<void>()>> checks_;
+    std::string log_level_ = "info";
+    bool log_json_ = false;
+
+  public:
+    ~Options();
+};
+
+}  // namespace hearth

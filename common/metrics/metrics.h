@@ -1,0 +1,70 @@
+// Metrics: counters, gauges and histograms by name, and their text exposition. prometheus-cpp's home.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace hearth {
+
+// Handles are cheap to copy, never dangle while their Metrics lives, and may be used by any thread.
+class Counter {
+  public:
+    void add(double by = 1.0) const;
+
+  private:
+    friend class Metrics;
+    void* counter_ = nullptr;
+};
+
+class Gauge {
+  public:
+    void set(double value) const;
+    void add(double by) const;
+
+  private:
+    friend class Metrics;
+    void* gauge_ = nullptr;
+};
+
+class Histogram {
+  public:
+    void observe(double value) const;
+
+  private:
+    friend class Metrics;
+    void* histogram_ = nullptr;
+};
+
+using Labels = std::map<std::string, std::string>;
+
+// Bucket sets of the metric catalogue, in seconds unless the name says otherwise.
+namespace buckets {
+extern const std::vector<double> kTtft, kInterToken, kRequest, kQueue, kOverhead, kStep, kLookup, kTokens;
+}
+
+// Registry of one program (in `hearth up`: of one node or router). A look-up by labels costs
+// microseconds: keep the handle. The same name and labels give the same series; a name used with
+// another type or help is our bug and aborts.
+class Metrics {
+  public:
+    Metrics();
+    ~Metrics();
+    Metrics(const Metrics&) = delete;
+    Metrics& operator=(const Metrics&) = delete;
+
+    Counter counter(const std::string& name, const std::string& help, const Labels& labels = {});
+    Gauge gauge(const std::string& name, const std::string& help, const Labels& labels = {});
+    Histogram histogram(const std::string& name, const std::string& help,
+                        const std::vector<double>& bucket_bounds, const Labels& labels = {});
+
+    std::string expose() const;   // Prometheus text format 0.0.4; also process_* of this process.
+
+  private:
+    class State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace hearth

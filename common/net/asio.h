@@ -1,0 +1,24 @@
+// The one door to Boost.Asio: the narrow set of includes that Hearth needs, and short names for them.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace hearth {
+
+namespace asio = boost::asio;
+using Tcp = asio::ip::tcp;
+template <typename T>
+using Task = asio::awaitable<T>;
+
+}  // namespace hearth

@@ -1,0 +1,80 @@
+// HttpClient: HTTP/1.1 requests to an upstream, with keep-alive pooling and deadlines.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "common/base/result.h"
+#include "common/net/asio.h"
+#include "common/net/http_head.h"
+#include "common/net/http_server.h"
+
+namespace hearth {
+
+// One request on one upstream connection. Use from one coroutine at a time; destroying it in
+// mid-exchange closes the connection (this is how an upstream is aborted).
+class ClientExchange {
+  public:
+    virtual ~ClientExchange() = default;
+
+    // Writes head (and `first_body` in the same write). Body framing is ours: kLength states
+    // `content_length`, kChunked frames each write_body().
+    struct RequestOptions {
+        std::string_view method = "GET";
+        std::string_view target = "/";
+        std::string_view host;
+        BodyKind body = BodyKind::kNone;
+        std::uint64_t content_length = 0;
+    };
+    virtual Task<Result<void>> send_head(const RequestOptions& options,
+                                         const std::vector<HeaderField>& fields,
+                                         std::string_view first_body = {}) = 0;
+    virtual Task<Result<void>> write_body(std::string_view bytes) = 0;
+    virtual Task<Result<void>> finish_body() = 0;
+
+    // The response head; 1xx are skipped. kTimeout after `timeout`. Views live until the exchange
+    // is destroyed.
+    virtual Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout) = 0;
+    // Body bytes, framing removed, as a view valid until the next call; empty at the end.
+    virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;
+
+    virtual bool reused() const = 0;          // A kept connection, which the peer may have closed.
+    virtual bool sent_any() const = 0;        // Some byte of the request reached the socket.
+};
+
+// Keep-alive connections per "host:port". One io_context. Bounded idle connections per upstream.
+class HttpClient {
+  public:
+    struct Options {
+        std::chrono::milliseconds connect_timeout{1'000};
+        std::chrono::milliseconds idle_timeout{30'000};
+        std::size_t idle_per_upstream_max = 64;
+    };
+    HttpClient(asio::io_context& io, Options options);
+    explicit HttpClient(asio::io_context& io) : HttpClient(io, Options{}) {}
+    ~HttpClient();
+
+    // A connection to "host:port" (name or address; `fresh` forbids a kept one). kUnavailable or
+    // kTimeout name the address. Resolution is cached for a few seconds.
+    Task<Result<std::unique_ptr<ClientExchange>>> open(const std::string& host_port,
+                                                       bool fresh = false);
+
+    // Whole request and answer in one call (status and body up to 1 MiB), for probes and tools.
+    struct Answer {
+        int status = 0;
+        std::string body;
+        std::vector<std::pair<std::string, std::string>> headers;
+    };
+    Task<Result<Answer>> call(const std::string& host_port, std::string_view method,
+                              std::string_view target, HeaderList headers, std::string_view body,
+                              std::chrono::milliseconds timeout);
+
+  private:
+    class State;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,105 @@
+// HTTP/1.1 heads: one strict way to read a request or response head, and to write one (RFC 9112).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hearth {
+
+struct HeaderField {
+    std::string_view name;    // As sent; compare with find() or equals_ignore_case().
+    std::string_view value;   // Optional white space at both ends removed.
+};
+
+bool equals_ignore_case(std::string_view a, std::string_view b);
+
+struct HeadLimits {
+    std::size_t head_bytes_max = 32 * 1024;
+    std::size_t fields_max = 128;
+    std::size_t target_bytes_max = 8 * 1024;
+};
+
+enum class BodyKind { kNone, kLength, kChunked, kUntilClose /* responses only */ };
+
+// Views point into the caller's buffer and live as long as it.
+struct RequestHead {
+    std::string_view method;
+    std::string_view target;   // Origin form, as sent.
+    std::string_view path;     // Target up to '?'.
+    std::string_view query;    // After '?', may be empty.
+    int version_minor = 1;     // 0 or 1.
+    std::vector<HeaderField> fields;
+    BodyKind body = BodyKind::kNone;
+    std::uint64_t content_length = 0;   // With kLength.
+    bool keep_alive = true;
+    bool expect_continue = false;
+
+    std::string_view find(std::string_view name) const;  // "" when absent; first one when many.
+    std::size_t count(std::string_view name) const;
+};
+
+struct ResponseHead {
+    int status = 0;
+    std::string_view reason;
+    int version_minor = 1;
+    std::vector<HeaderField> fields;
+    BodyKind body = BodyKind::kNone;
+    std::uint64_t content_length = 0;
+    bool keep_alive = true;
+
+    std::string_view find(std::string_view name) const;
+};
+
+struct HeadError {
+    int status = 400;              // 400, 413, 414, 431, 501, 505.
+    std::string message;           // Says which rule was broken; safe to send back.
+};
+
+enum class HeadProgress { kNeedMore, kDone, kError };
+
+struct HeadOutcome {
+    HeadProgress progress = HeadProgress::kNeedMore;
+    std::size_t consumed = 0;      // Bytes of the head, with kDone.
+    HeadError error;               // With kError.
+};
+
+// Refuses everything that two implementations might read differently: bare CR or LF, obs-fold, space
+// before the colon, unknown or repeated Transfer-Encoding, Transfer-Encoding beside Content-Length or
+// in HTTP/1.0, repeated or signed Content-Length, none or several Host fields, absolute or authority
+// targets, control bytes. `head` is reset, its vectors keep their capacity (no allocation per request
+// in steady state). Pure.
+HeadOutcome parse_request_head(std::string_view bytes, const HeadLimits& limits, RequestHead& head);
+
+// `request_method` decides whether a body follows (HEAD, 204, 304: none).
+HeadOutcome parse_response_head(std::string_view bytes, const HeadLimits& limits,
+                                std::string_view request_method, ResponseHead& head);
+
+// Decodes chunked transfer coding in place of framing; extensions and trailers are checked, bounded
+// and dropped. Feed bytes; body bytes come out as views into the input.
+class ChunkedDecoder {
+  public:
+    struct Piece {
+        std::string_view body;       // Body bytes found, may be empty.
+        std::size_t consumed = 0;    // Input bytes used up, framing included.
+        bool done = false;           // The last chunk and its trailers are over.
+        bool bad = false;            // Framing error: close the connection.
+    };
+    Piece next(std::string_view bytes);
+
+  private:
+    enum class State { kSize, kSizeExtension, kSizeLf, kBody, kBodyCr, kBodyLf, kTrailer, kDone };
+    State state_ = State::kSize;
+    std::uint64_t left_ = 0;
+    int digits_ = 0;
+    std::size_t extra_bytes_ = 0;    // Extensions and trailers so far; bounded at 8 KiB.
+    std::size_t line_bytes_ = 0;
+    bool last_cr_ = false;
+};
+
+const char* reason_phrase(int status);
+
+}  // namespace hearth

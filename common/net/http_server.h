@@ -1,0 +1,96 @@
+// HttpServer: HTTP/1.1 over TCP for the router and the node; one coroutine per connection.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/result.h"
+#include "common/net/asio.h"
+#include "common/net/http_head.h"
+
+namespace hearth {
+
+struct ServerLimits {
+    HeadLimits head;
+    std::chrono::milliseconds head_timeout{10'000};       // First byte of a head to its last.
+    std::chrono::milliseconds idle_timeout{75'000};       // Between requests on one connection.
+    std::chrono::milliseconds body_timeout{30'000};       // Between two reads of a body.
+    std::chrono::milliseconds write_timeout{30'000};      // One write to a client that does not read.
+    std::size_t connections_max = 4096;
+};
+
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+// One request and its answer, inside its connection's coroutine. Use from that coroutine only.
+class ServerExchange {
+  public:
+    virtual ~ServerExchange() = default;
+
+    virtual const RequestHead& head() const = 0;
+    virtual std::string remote_address() const = 0;
+
+    // Up to buffer.size() body bytes, framing removed; 0 at the end. Sends 100 Continue when asked.
+    virtual Task<Result<std::size_t>> read_body_some(asio::mutable_buffer buffer) = 0;
+    // The whole body; kTooLarge beyond `limit` (the connection then closes after the answer).
+    virtual Task<Result<std::string>> read_body(std::size_t limit) = 0;
+
+    // A whole answer with Content-Length (no body bytes for HEAD).
+    virtual Task<Result<void>> respond(int status, HeaderList headers, std::string_view body) = 0;
+
+    // A streamed answer, chunked (HTTP/1.0 clients: until close). Each write leaves at once as one
+    // chunk. Head and first write may share one packet.
+    virtual Task<Result<void>> start_stream(int status, HeaderList headers) = 0;
+    virtual Task<Result<void>> write(std::string_view bytes) = 0;
+    virtual Task<Result<void>> finish_stream() = 0;
+    // Ends the answer uncleanly: the connection is cut so that the client sees a broken stream.
+    virtual void abort() = 0;
+
+    virtual bool answered() const = 0;      // respond() or start_stream() was called.
+
+    // Completes when the client has gone (FIN or RST), or with false when cancelled. Run it beside
+    // the work with `||`. Needs the request body to have been read.
+    virtual Task<bool> wait_client_gone() = 0;
+};
+
+// A handler that throws or returns without an answer gives the client a 500 and closes.
+using HttpHandler = std::function<Task<void>(ServerExchange&)>;
+
+// Owned by one io_context (one thread). Nothing is detached: stop() ends every connection.
+class HttpServer {
+  public:
+    struct Options {
+        std::string address = "127.0.0.1";
+        std::uint16_t port = 0;              // 0 = any free port.
+        bool reuse_port = false;
+        ServerLimits limits;
+    };
+
+    HttpServer(asio::io_context& io, Options options, HttpHandler handler);
+    ~HttpServer();
+
+    Result<void> start();                    // Binds and accepts; kUnavailable names the address.
+    std::uint16_t port() const;              // After start().
+    std::string endpoint() const;            // "127.0.0.1:8080"
+    void stop_accepting();                   // Any thread.
+    // Closes idle connections, lets busy ones finish their answer until `grace`, then cuts them.
+    Task<void> drain(std::chrono::milliseconds grace);
+    std::size_t connections() const;
+
+  private:
+    class State;
+    std::shared_ptr<State> state_;
+};
+
+// OpenAI's error object: {"error":{"message","type","param","code"}}; empty param and code are null.
+std::string error_body(std::string_view message, std::string_view type, std::string_view param,
+                       std::string_view code);
+
+// Splits "host:port" or "[v6]:port". The error names the text.
+Result<std::pair<std::string, std::uint16_t>> split_host_port(std::string_view text);
+
+}  // namespace hearth

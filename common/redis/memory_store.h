@@ -1,0 +1,42 @@
+// MemoryStore: MetadataStore in this process, for `hearth up` and tests. Any thread; TTLs by Clock.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+#include "common/base/clock.h"
+#include "common/redis/metadata_store.h"
+
+namespace hearth {
+
+class MemoryStore final : public MetadataStore {
+  public:
+    explicit MemoryStore(const Clock& clock) : clock_(clock) {}
+
+    Task<Result<void>> publish_node(const NodeRecord& record,
+                                    std::chrono::milliseconds ttl) override;
+    Task<Result<void>> remove_node(const std::string& node_id,
+                                   const std::string& generation) override;
+    Task<Result<std::vector<NodeRecord>>> nodes() override;
+    Task<Result<void>> publish_session(const SessionKey& key, const SessionRecord& record,
+                                       std::chrono::milliseconds ttl) override;
+    Task<Result<std::optional<SessionRecord>>> find_session(const SessionKey& key) override;
+    Task<Result<void>> erase_session(const SessionKey& key) override;
+    Task<Result<void>> append_event(std::string kind, std::string subject,
+                                    std::string detail) override;
+    bool up() const override { return true; }
+
+  private:
+    template <typename T>
+    struct Entry {
+        T value;
+        MonotonicNs expires = 0;
+    };
+    const Clock& clock_;
+    std::mutex mutex_;
+    std::map<std::string, Entry<NodeRecord>> nodes_;
+    std::unordered_map<SessionKey, Entry<SessionRecord>> sessions_;
+};
+
+}  // namespace hearth

@@ -1,0 +1,40 @@
+// MetadataStore: the hints that nodes publish and routers read. Redis in a fleet, memory in `hearth up`.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/net/asio.h"
+#include "common/wire/records.h"
+#include "common/wire/session_key.h"
+
+namespace hearth {
+
+// Every call returns within its deadline (kTimeout) whatever the store does; the request path never
+// depends on it. The Redis store belongs to one io_context; the memory store to any thread.
+class MetadataStore {
+  public:
+    virtual ~MetadataStore() = default;
+
+    // Keys under hearth:{cluster}: node:<id>, nodes (index set), session:<key>, events (design §9).
+    virtual Task<Result<void>> publish_node(const NodeRecord& record,
+                                            std::chrono::milliseconds ttl) = 0;
+    virtual Task<Result<void>> remove_node(const std::string& node_id,
+                                           const std::string& generation) = 0;
+    virtual Task<Result<std::vector<NodeRecord>>> nodes() = 0;    // Live ones; order unspecified.
+
+    virtual Task<Result<void>> publish_session(const SessionKey& key, const SessionRecord& record,
+                                               std::chrono::milliseconds ttl) = 0;
+    virtual Task<Result<std::optional<SessionRecord>>> find_session(const SessionKey& key) = 0;
+    virtual Task<Result<void>> erase_session(const SessionKey& key) = 0;
+
+    // A capped stream of joins, leaves, drains, moves: kind, subject, detail.
+    virtual Task<Result<void>> append_event(std::string kind, std::string subject,
+                                            std::string detail) = 0;
+
+    virtual bool up() const = 0;    // The last PING or command was answered in time.
+};
+
+}  // namespace hearth

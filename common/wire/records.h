@@ -1,0 +1,49 @@
+// NodeRecord and SessionRecord: what nodes publish and routers read; the fields of the Redis hashes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/result.h"
+
+namespace hearth {
+
+enum class NodeState { kStarting, kReady, kDraining };
+const char* to_string(NodeState state);
+
+struct NodeRecord {
+    std::string node_id;              // Stable name; placement hashes it.
+    std::string generation;           // New at each start.
+    std::string address;              // host:port of its HTTP server.
+    NodeState state = NodeState::kStarting;
+    std::string model;                // Served model name.
+    std::string model_fingerprint;    // Hex.
+    double weight = 1.0;
+    std::int64_t queued_tokens = 0;   // Load: prompt tokens waiting and running sequences' estimate.
+    double prefill_tokens_per_s = 0;
+    std::int64_t running = 0;         // Sequences in the batch.
+    std::int64_t waiting = 0;
+    std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
+    std::int64_t reused_tokens = 0, reusable_tokens = 0, prompt_tokens = 0;   // Lifetime counters.
+};
+
+struct SessionRecord {
+    std::string node_id;
+    std::string generation;
+    std::int64_t epoch = 0;           // Grows with every change of owner.
+    std::int64_t tokens = 0;          // KV tokens of the session on that node.
+    std::int64_t turn = 0;
+    std::string tier;                 // "device" for now.
+};
+
+// Field lists for a Redis hash, and back. Unknown fields are ignored, missing ones keep defaults;
+// malformed numbers are kCorrupt and name the field.
+using FieldList = std::vector<std::pair<std::string, std::string>>;
+FieldList to_fields(const NodeRecord& record);
+FieldList to_fields(const SessionRecord& record);
+Result<NodeRecord> node_record_from(const FieldList& fields);
+Result<SessionRecord> session_record_from(const FieldList& fields);
+
+}  // namespace hearth

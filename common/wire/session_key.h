@@ -1,0 +1,38 @@
+// SessionKey: 128 bits that stand for a conversation; raw client keys never go further than this.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "common/base/result.h"
+
+namespace hearth {
+
+enum class KeySource { kHeader, kCookie, kPromptCacheKey, kConversation, kSessionId, kMetadata, kUser, kAnchor };
+const char* to_string(KeySource source);   // "header", "cookie", "prompt_cache_key", ...
+
+constexpr std::size_t kRawKeyBytesMax = 256;
+
+struct SessionKey {
+    std::uint64_t high = 0, low = 0;
+    auto operator<=>(const SessionKey&) const = default;
+    std::string hex() const;                               // 32 lower-case digits.
+    static Result<SessionKey> from_hex(std::string_view text);
+};
+
+// HMAC-SHA-256(secret, tenant || source || value), each part length-prefixed, cut to 128 bits
+// (design §5). `value` is never empty and at most kRawKeyBytesMax (CHECKed; callers validate), save
+// for kAnchor whose value is a digest of ours.
+SessionKey derive_session_key(std::string_view secret, std::string_view tenant, KeySource source,
+                              std::string_view value);
+
+}  // namespace hearth
+
+template <>
+struct std::hash<hearth::SessionKey> {
+    std::size_t operator()(const hearth::SessionKey& k) const noexcept { return k.high ^ (k.low * 3); }
+};

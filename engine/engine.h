@@ -1,0 +1,49 @@
+// Engine: what the scheduler drives. One step runs a batch of token slices through the model.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "common/base/result.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/kv_layout.h"
+
+namespace hearth::engine {
+
+// New tokens of one sequence in one step. `pages[i]` holds tokens [64 i, 64 i + 64); the pages of
+// [0, start) are filled, and the engine writes K and V of [start, start + tokens.size()).
+struct Slice {
+    std::span<std::byte* const> pages;   // Long enough for start + tokens.size(); 64-byte aligned.
+    std::int32_t start = 0;
+    std::span<const TokenId> tokens;
+    enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
+};
+
+// One owner thread. Results of a row depend only on that row's tokens and history: never on what
+// else is in the batch, how a prompt is cut into slices, or the number of threads (design §1.3).
+class Engine {
+  public:
+    virtual ~Engine() = default;
+    virtual const ModelConfig& config() const = 0;
+    virtual const KvLayout& kv_layout() const = 0;
+    virtual std::string backend_name() const = 0;     // "cpu-avx512vnni", "ref", "fake", ...
+
+    // Rows of logits are written one after another, slice by slice, vocab_size floats each.
+    // `logits` must hold as many rows as the slices ask for. Blocks until done.
+    virtual void step(std::span<const Slice> batch, std::span<float> logits) = 0;
+};
+
+struct EngineOptions {
+    std::string backend = "auto";   // auto, ref, cpu, cuda
+    std::string isa = "auto";       // cpu: auto, avx512vnni, avx2, generic
+    std::int32_t threads = 0;       // 0 = number of cores
+};
+
+// Packs the weights for the chosen backend (the checkpoint's int8 copy is released as it goes).
+// kUnsupported names the backend or ISA that this machine or build lacks.
+Result<std::unique_ptr<Engine>> make_engine(Checkpoint&& checkpoint, const EngineOptions& options);
+
+}  // namespace hearth::engine

@@ -1,0 +1,61 @@
+// ModelConfig: the shape of a model as data. Windows, shared KV banks and head counts are a per-layer table.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/base/result.h"
+
+namespace hearth::engine {
+
+using TokenId = std::int32_t;
+
+// Which pairs of a head's elements RoPE rotates together (Su et al. 2021; two layouts are in use).
+enum class RopeStyle {
+    kInterleaved,  // (0,1), (2,3), ...: GGUF "llama" files, whose Q and K rows are permuted for it.
+    kHalves,       // (0, d/2), (1, d/2+1), ...: Hugging Face checkpoints.
+};
+
+// Llama 3's rescaling of low RoPE frequencies; factor 1 means none.
+struct RopeScaling {
+    float factor = 1.0f;
+    float low_freq_factor = 1.0f;
+    float high_freq_factor = 4.0f;
+    std::int32_t original_context = 8192;
+};
+
+struct LayerShape {
+    std::int32_t kv_bank = 0;   // Bank whose K and V this layer reads.
+    bool writes_kv = true;      // False: the bank was written by an earlier layer (shared KV).
+    std::int32_t window = 0;    // Attends to the last `window` tokens, itself included; 0 = all.
+};
+
+struct ModelConfig {
+    std::string name;           // Human name from the file, for /v1/models when none is configured.
+    std::int32_t vocab_size = 0;
+    std::int32_t hidden = 0;          // Width of the residual stream.
+    std::int32_t ffn_hidden = 0;
+    std::int32_t heads = 0;           // Query heads.
+    std::int32_t kv_heads = 0;        // KV heads of every bank; heads % kv_heads == 0.
+    std::int32_t head_dim = 0;
+    std::int32_t context_length = 0;  // Longest sequence, in tokens.
+    std::int32_t kv_banks = 0;        // Number of distinct KV banks (= layers when none is shared).
+    float norm_eps = 1e-5f;
+    float rope_theta = 10000.0f;
+    std::int32_t rope_dim = 0;        // Rotated elements at the front of a head; usually head_dim.
+    RopeStyle rope_style = RopeStyle::kHalves;
+    RopeScaling rope_scaling;
+    bool tied_embeddings = false;     // lm_head is the embedding matrix.
+    bool qkv_bias = false;
+    std::vector<LayerShape> layers;
+
+    std::int32_t layer_count() const { return static_cast<std::int32_t>(layers.size()); }
+};
+
+// Checks every limit and cross-field rule (positive sizes, divisibility, banks written before they
+// are read, absurd sizes). The error names the field. Limits: hidden, ffn <= 131,072; vocab <=
+// 1,048,576; layers <= 512; head_dim <= 512 and a multiple of 4; context <= 16,777,216.
+Result<void> validate(const ModelConfig& config);
+
+}  // namespace hearth::engine

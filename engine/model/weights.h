@@ -1,0 +1,41 @@
+// Weights: what a checkpoint holds after loading: int8 matrices with one scale per output channel.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/model/config.h"
+
+namespace hearth::engine {
+
+// Row-major [rows = output channels][cols = input channels]; w[r][c] = q[r * cols + c] * scale[r].
+// q is in [-127, 127] (symmetric, round to nearest even). All zero rows have scale 0.
+struct QuantMatrix {
+    std::int32_t rows = 0;
+    std::int32_t cols = 0;
+    std::vector<std::int8_t> q;
+    std::vector<float> scale;
+};
+
+struct LayerWeights {
+    std::vector<float> attention_norm;  // [hidden]
+    QuantMatrix wq;                     // [heads * head_dim, hidden]
+    QuantMatrix wk, wv;                 // [kv_heads * head_dim, hidden]; empty if !writes_kv
+    std::vector<float> bq, bk, bv;      // empty unless config.qkv_bias
+    QuantMatrix wo;                     // [hidden, heads * head_dim]
+    std::vector<float> ffn_norm;        // [hidden]
+    QuantMatrix gate, up;               // [ffn_hidden, hidden]
+    QuantMatrix down;                   // [hidden, ffn_hidden]
+};
+
+struct Weights {
+    QuantMatrix embedding;              // [vocab, hidden]; rows are looked up, and lm_head if tied
+    std::vector<LayerWeights> layers;
+    std::vector<float> final_norm;      // [hidden]
+    QuantMatrix lm_head;                // [vocab, hidden]; empty if config.tied_embeddings
+};
+
+// Quantises one matrix of floats, symmetric per row: scale = absmax / 127.
+QuantMatrix quantize_rows(const float* values, std::int32_t rows, std::int32_t cols);
+
+}  // namespace hearth::engine

@@ -1,0 +1,57 @@
+// ChatTemplate: messages to token ids, for the template families that Hearth knows.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/result.h"
+#include "engine/text/tokenizer.h"
+
+namespace hearth::engine {
+
+enum class Role { kSystem, kUser, kAssistant };
+
+struct ChatMessage {
+    Role role = Role::kUser;
+    std::string content;
+};
+
+enum class TemplateKind { kChatMl, kLlama2, kLlama3, kZephyr, kPlain };
+
+// "chatml", "llama2", "llama3", "zephyr", "plain".
+const char* to_string(TemplateKind kind);
+Result<TemplateKind> template_kind_from(std::string_view name);
+
+// Immutable; any thread. Message text is always encoded as plain text: a user cannot inject control
+// tokens. The ids of a message do not depend on later messages, so a longer dialogue extends a
+// shorter one token for token.
+class ChatTemplate {
+  public:
+    // `text` is the model's own template, recognised by its marks; `override_name` (config
+    // chat_template) wins when not empty. An unknown template is kUnsupported and names the option
+    // `chat_template` and its values. An empty text without override gives plain.
+    static Result<ChatTemplate> make(const Tokenizer& tokenizer, std::string_view text,
+                                     std::string_view override_name);
+
+    // Appends the ids of the dialogue, BOS where the model wants it; with `add_reply_prompt` also
+    // the mark after which the assistant's reply begins.
+    void render(const std::vector<ChatMessage>& messages, bool add_reply_prompt,
+                std::vector<TokenId>& out) const;
+
+    TemplateKind kind() const { return kind_; }
+    // Texts that end a reply besides the tokenizer's own end tokens (plain: "\nUser:").
+    const std::vector<std::string>& stop_strings() const { return stop_strings_; }
+
+  private:
+    ChatTemplate(const Tokenizer& tokenizer, TemplateKind kind)
+        : tokenizer_(&tokenizer), kind_(kind) {}
+
+    const Tokenizer* tokenizer_;
+    TemplateKind kind_;
+    std::string default_system_;   // What the model's template puts where no system message is.
+    std::vector<std::string> stop_strings_;
+};
+
+}  // namespace hearth::engine

@@ -1,0 +1,59 @@
+// Sampler: one token from one row of logits; greedy or seeded, the same on every machine.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/model/config.h"
+
+namespace hearth::engine {
+
+// Ranges are checked at the API's door; see cachenode/api.
+struct SamplingParams {
+    float temperature = 1.0f;         // 0 = greedy.
+    std::int32_t top_k = 0;           // 0 = off.
+    float top_p = 1.0f;
+    float min_p = 0.0f;
+    float repetition_penalty = 1.0f;  // Keskar et al. 2019, over prompt and reply.
+    float presence_penalty = 0.0f;    // OpenAI's, over the reply.
+    float frequency_penalty = 0.0f;
+    std::uint64_t seed = 0;
+    std::vector<std::pair<TokenId, float>> logit_bias;
+    std::vector<TokenId> forbidden;   // Never sampled (ignore_eos, min_tokens).
+    std::int32_t top_logprobs = -1;   // -1 = no logprobs; else how many alternatives.
+};
+
+struct TokenLogprob {
+    TokenId id = -1;
+    float logprob = 0.0f;
+};
+
+struct Sampled {
+    TokenId id = -1;
+    float logprob = 0.0f;                // Natural log, of the unmodified distribution.
+    std::vector<TokenLogprob> top;       // Best first, `top_logprobs` long.
+};
+
+// State of one sequence. The draw for the n-th reply token depends on (seed, n, logits) alone, so a
+// reply that is resumed elsewhere continues the same way. Ties go to the lower id. One owner.
+class Sampler {
+  public:
+    Sampler(SamplingParams params, std::span<const TokenId> prompt);
+
+    // `logits` has vocab_size entries and is used as scratch. NaN entries are never chosen.
+    Sampled sample(std::span<float> logits);
+    // Counts a reply token that was not sampled here (a forced prefix).
+    void accept(TokenId id);
+
+  private:
+    SamplingParams params_;
+    std::uint64_t drawn_ = 0;
+    std::unordered_map<TokenId, std::int32_t> reply_counts_;
+    std::unordered_map<TokenId, bool> seen_;      // Prompt and reply; for repetition_penalty.
+    std::vector<std::pair<float, TokenId>> scratch_;
+};
+
+}  // namespace hearth::engine

@@ -1,0 +1,34 @@
+// RouterServer: one router, whole. hearth-router and `hearth up` run it.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/base/result.h"
+#include "common/net/asio.h"
+#include "common/redis/metadata_store.h"
+#include "router/config.h"
+
+namespace hearth {
+
+// Everything of it runs on one io_context (one thread).
+class RouterServer {
+  public:
+    // `store` may be null: static nodes only.
+    RouterServer(asio::io_context& io, const RouterConfig& config, MetadataStore* store,
+                 const Clock& clock);
+    ~RouterServer();
+
+    Result<void> start();             // Binds, starts membership and health probes.
+    std::string endpoint() const;     // "127.0.0.1:8080", after start().
+    // Not ready -> stops accepting -> finishes streams until `grace` -> stops.
+    Task<void> drain_and_stop(std::chrono::milliseconds grace);
+
+  private:
+    class State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace hearth
