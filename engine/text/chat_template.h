@@ -26,7 +26,9 @@ Result<TemplateKind> template_kind_from(std::string_view name);
 
 // Immutable; any thread. Message text is always encoded as plain text: a user cannot inject control
 // tokens. The ids of a message do not depend on later messages, so a longer dialogue extends a
-// shorter one token for token.
+// shorter one token for token: marks and message texts are encoded apart, and nothing merges across
+// a joint. A system message may stand anywhere, except that Llama 2 has no place for one after the
+// start: there it is rendered as a user's turn.
 class ChatTemplate {
   public:
     // `text` is the model's own template, recognised by its marks; `override_name` (config
@@ -40,17 +42,34 @@ class ChatTemplate {
     void render(const std::vector<ChatMessage>& messages, bool add_reply_prompt,
                 std::vector<TokenId>& out) const;
 
+    // Appends what follows the reply prompt when `text` is the assistant's whole reply: its ids,
+    // trimmed as the template does, and the closing of the turn. So render(m, true) and then
+    // render_reply(t) is render(m + {assistant, t}, false).
+    void render_reply(std::string_view text, std::vector<TokenId>& out) const;
+
     TemplateKind kind() const { return kind_; }
     // Texts that end a reply besides the tokenizer's own end tokens (plain: "\nUser:").
     const std::vector<std::string>& stop_strings() const { return stop_strings_; }
 
   private:
+    class Writer;
+
     ChatTemplate(const Tokenizer& tokenizer, TemplateKind kind)
         : tokenizer_(&tokenizer), kind_(kind) {}
 
+    std::string_view trimmed(std::string_view content) const;
+    void begin(const std::vector<ChatMessage>& messages, Writer& writer) const;
+    void turn(const ChatMessage& message, Writer& writer) const;
+    void llama2_turn(const ChatMessage& message, Writer& writer) const;
+    void reply_prompt(Writer& writer) const;
+    void reply(std::string_view text, Writer& writer) const;
+
     const Tokenizer* tokenizer_;
     TemplateKind kind_;
-    std::string default_system_;   // What the model's template puts where no system message is.
+    bool trims_ = false;          // Message text loses the white space around it.
+    std::string default_system_;  // What the model's template puts where no system message is.
+    std::string
+        system_preamble_;  // What it puts in front of every system text (Llama 3.1's dates).
     std::vector<std::string> stop_strings_;
 };
 

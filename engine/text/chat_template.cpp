@@ -1,0 +1,330 @@
+// The five template families, segment by segment.
+#include "engine/text/chat_template.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+namespace hearth::engine {
+namespace {
+
+constexpr std::array<std::pair<TemplateKind, const char*>, 5> kNames = {{
+    {TemplateKind::kChatMl, "chatml"},
+    {TemplateKind::kLlama2, "llama2"},
+    {TemplateKind::kLlama3, "llama3"},
+    {TemplateKind::kZephyr, "zephyr"},
+    {TemplateKind::kPlain, "plain"},
+}};
+
+constexpr std::string_view kBlank = " \t\n\v\f\r";
+
+std::string_view trim(std::string_view text) {
+    const std::size_t first = text.find_first_not_of(kBlank);
+    if (first == text.npos) return {};
+    return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+}
+
+Error unknown_template(const std::string& what) {
+    std::string message = what + "; set chat_template to one of";
+    for (const auto& [kind, name] : kNames) message += std::string(" ") + name;
+    return make_error(ErrorCode::kUnsupported, std::move(message));
+}
+
+bool has(std::string_view text, std::string_view mark) {
+    return text.find(mark) != text.npos;
+}
+
+std::optional<TemplateKind> recognise(std::string_view text) {
+    if (has(text, "<|im_start|>")) return TemplateKind::kChatMl;
+    if (has(text, "<|start_header_id|>")) return TemplateKind::kLlama3;
+    if (has(text, "[INST]") && has(text, "<<SYS>>")) return TemplateKind::kLlama2;
+    // Phi's template has Zephyr's role marks but closes turns with <|end|>.
+    if (has(text, "<|user|>") && has(text, "<|assistant|>") && !has(text, "<|end|>")) {
+        return TemplateKind::kZephyr;
+    }
+    return std::nullopt;
+}
+
+// Does the template pipe message content through Jinja's trim filter?
+bool trims_content(std::string_view text) {
+    std::string squeezed;
+    for (const char c : text) {
+        if (!has(" '\"]", std::string_view(&c, 1))) squeezed.push_back(c);
+    }
+    return has(squeezed, "content|trim");
+}
+
+// The system text that a ChatML template states in full: a string literal of the template holds
+// <|im_start|>system, a line end, the text and <|im_end|>. Line ends may be escaped.
+std::string default_chatml_system(std::string_view text) {
+    constexpr std::string_view kOpen = "<|im_start|>system";
+    constexpr std::string_view kClose = "<|im_end|>";
+    for (auto at = text.find(kOpen); at != text.npos; at = text.find(kOpen, at + 1)) {
+        std::string_view rest = text.substr(at + kOpen.size());
+        const char quote = at > 0 ? text[at - 1] : '\0';
+        if (quote != '\'' && quote != '"') continue;
+        if (rest.starts_with("\n")) {
+            rest.remove_prefix(1);
+        } else if (rest.starts_with("\\n")) {
+            rest.remove_prefix(2);
+        } else {
+            continue;
+        }
+        std::string system;
+        while (!rest.empty() && rest[0] != quote && !rest.starts_with(kClose)) {
+            const bool escape = rest[0] == '\\' && rest.size() > 1;
+            const char c = escape ? rest[1] : rest[0];
+            system.push_back(escape && c == 'n' ? '\n' : c);
+            rest.remove_prefix(escape ? 2 : 1);
+        }
+        if (rest.starts_with(kClose) && !system.empty()) return system;
+    }
+    return {};
+}
+
+const char* role_name(Role role) {
+    switch (role) {
+        case Role::kSystem: return "system";
+        case Role::kUser: return "user";
+        case Role::kAssistant: return "assistant";
+    }
+    return "";
+}
+
+}  // namespace
+
+const char* to_string(TemplateKind kind) {
+    for (const auto& [known, name] : kNames) {
+        if (known == kind) return name;
+    }
+    return "";
+}
+
+Result<TemplateKind> template_kind_from(std::string_view name) {
+    for (const auto& [kind, known] : kNames) {
+        if (known == name) return kind;
+    }
+    return unknown_template("no chat template is called \"" + std::string(name) + "\"");
+}
+
+// Appends marks and texts, and knows whether the last id was a special token: SentencePiece puts
+// its leading space only there, as its reference does when it encodes the whole dialogue at once.
+class ChatTemplate::Writer {
+  public:
+    Writer(const Tokenizer& tokenizer, std::vector<TokenId>& out, bool after_special)
+        : tokenizer_(tokenizer), out_(out), after_special_(after_special) {}
+
+    void bos() {
+        if (tokenizer_.spec().bos < 0) return;
+        out_.push_back(tokenizer_.spec().bos);
+        after_special_ = true;
+    }
+    void eos() {
+        if (tokenizer_.spec().eos < 0) return;
+        out_.push_back(tokenizer_.spec().eos);
+        after_special_ = true;
+    }
+    // The template's own text: names of control tokens in it become those tokens.
+    void mark(std::string_view text) { append(text, Tokenizer::Special::kParse); }
+    // A message's text.
+    void text(std::string_view text) { append(text, Tokenizer::Special::kPlain); }
+
+    // The same behind one space, which belongs to the first word; nothing for no text.
+    void spaced_text(std::string_view text) {
+        if (!text.empty()) append(std::string(" ").append(text), Tokenizer::Special::kPlain);
+    }
+    // What follows goes on in text, whatever token came last.
+    void continue_text() { after_special_ = false; }
+
+    bool first = true;  // No message is rendered yet.
+    bool open = false;  // Llama 2: an [INST] waits for its [/INST].
+
+  private:
+    void append(std::string_view text, Tokenizer::Special special) {
+        if (text.empty()) return;
+        if (after_special_) {
+            tokenizer_.encode(text, special, out_);
+        } else {
+            tokenizer_.encode_continuation(text, special, out_);
+        }
+        if (out_.empty()) return;
+        const TokenType type = tokenizer_.spec().types[static_cast<std::size_t>(out_.back())];
+        after_special_ = type == TokenType::kControl || type == TokenType::kUserDefined;
+    }
+
+    const Tokenizer& tokenizer_;
+    std::vector<TokenId>& out_;
+    bool after_special_;
+};
+
+Result<ChatTemplate> ChatTemplate::make(const Tokenizer& tokenizer, std::string_view text,
+                                        std::string_view override_name) {
+    TemplateKind kind = TemplateKind::kPlain;
+    if (!override_name.empty()) {
+        const auto named = template_kind_from(override_name);
+        if (!named) return named.error();
+        kind = *named;
+    } else if (!text.empty()) {
+        const auto known = recognise(text);
+        if (!known) return unknown_template("the model's own chat template is of no known family");
+        kind = *known;
+    }
+    ChatTemplate made(tokenizer, kind);
+    made.trims_ = true;
+    if (kind == TemplateKind::kChatMl || kind == TemplateKind::kZephyr) {
+        made.trims_ = trims_content(text);
+    }
+    if (kind == TemplateKind::kChatMl) made.default_system_ = default_chatml_system(text);
+    if (kind == TemplateKind::kLlama3 && has(text, "Cutting Knowledge Date: December 2023")) {
+        // Llama 3.1's template also states the day; a day that moves would undo every cached
+        // prefix at midnight, so this is the constant that the template itself falls back to.
+        made.system_preamble_ =
+            "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
+    }
+    if (kind == TemplateKind::kPlain) made.stop_strings_ = {"\nUser:"};
+    return made;
+}
+
+std::string_view ChatTemplate::trimmed(std::string_view content) const {
+    return trims_ ? trim(content) : content;
+}
+
+void ChatTemplate::render(const std::vector<ChatMessage>& messages, bool add_reply_prompt,
+                          std::vector<TokenId>& out) const {
+    Writer writer(*tokenizer_, out, true);
+    begin(messages, writer);
+    for (const ChatMessage& message : messages) {
+        turn(message, writer);
+        writer.first = false;
+    }
+    if (add_reply_prompt) reply_prompt(writer);
+}
+
+void ChatTemplate::render_reply(std::string_view text, std::vector<TokenId>& out) const {
+    Writer writer(*tokenizer_, out, false);
+    reply(text, writer);
+}
+
+void ChatTemplate::begin(const std::vector<ChatMessage>& messages, Writer& writer) const {
+    // Llama 2 begins every user's turn with BOS itself.
+    if (tokenizer_->spec().add_bos && kind_ != TemplateKind::kLlama2) writer.bos();
+    const bool has_system = !messages.empty() && messages.front().role == Role::kSystem;
+    if (has_system || messages.empty()) return;
+    if (default_system_.empty() && system_preamble_.empty()) return;
+    turn({Role::kSystem, default_system_}, writer);
+    writer.first = false;
+}
+
+void ChatTemplate::turn(const ChatMessage& message, Writer& writer) const {
+    if (kind_ == TemplateKind::kLlama2) return llama2_turn(message, writer);
+    if (message.role == Role::kAssistant) {
+        reply_prompt(writer);
+        reply(message.content, writer);
+        return;
+    }
+    const std::string_view content = trimmed(message.content);
+    const std::string role = role_name(message.role);
+    switch (kind_) {
+        case TemplateKind::kChatMl:
+            writer.mark("<|im_start|>" + role + "\n");
+            writer.text(content);
+            writer.mark("<|im_end|>\n");
+            break;
+        case TemplateKind::kLlama3:
+            writer.mark("<|start_header_id|>" + role + "<|end_header_id|>\n\n");
+            if (writer.first) writer.mark(system_preamble_);  // The first is always system then.
+            writer.text(content);
+            writer.mark("<|eot_id|>");
+            break;
+        case TemplateKind::kZephyr:
+            writer.mark("<|" + role + "|>\n");
+            writer.text(content);
+            writer.eos();
+            writer.mark("\n");
+            break;
+        case TemplateKind::kPlain:
+            if (message.role == Role::kUser) {
+                writer.mark("User:");
+                writer.spaced_text(content);
+            } else {
+                writer.text(content);
+            }
+            writer.mark("\n");
+            break;
+        case TemplateKind::kLlama2: break;
+    }
+}
+
+// A leading system message opens the first user's turn; that turn then closes it.
+void ChatTemplate::llama2_turn(const ChatMessage& message, Writer& writer) const {
+    if (message.role == Role::kAssistant) {
+        reply_prompt(writer);
+        reply(message.content, writer);
+        return;
+    }
+    if (message.role == Role::kSystem && writer.first) {
+        writer.bos();
+        writer.mark("[INST] <<SYS>>\n");
+        writer.text(message.content);
+        writer.mark("\n<</SYS>>\n\n");
+        writer.open = true;
+        return;
+    }
+    if (writer.open) {
+        const std::size_t last = message.content.find_last_not_of(kBlank);
+        writer.text(std::string_view(message.content).substr(0, last + 1));
+    } else {
+        writer.bos();
+        writer.mark("[INST]");
+        writer.spaced_text(trim(message.content));
+    }
+    writer.mark(" [/INST]");
+    writer.open = false;
+}
+
+void ChatTemplate::reply_prompt(Writer& writer) const {
+    switch (kind_) {
+        case TemplateKind::kChatMl: writer.mark("<|im_start|>assistant\n"); break;
+        case TemplateKind::kLlama3:
+            writer.mark("<|start_header_id|>assistant<|end_header_id|>\n\n");
+            break;
+        case TemplateKind::kZephyr: writer.mark("<|assistant|>\n"); break;
+        case TemplateKind::kPlain: writer.mark("Assistant:"); break;
+        case TemplateKind::kLlama2:
+            if (writer.open) writer.mark(" [/INST]");  // A system message and no user after it.
+            writer.open = false;
+            break;
+    }
+}
+
+void ChatTemplate::reply(std::string_view text, Writer& writer) const {
+    writer.continue_text();
+    text = trimmed(text);
+    switch (kind_) {
+        case TemplateKind::kChatMl:
+            writer.text(text);
+            writer.mark("<|im_end|>\n");
+            break;
+        case TemplateKind::kLlama3:
+            writer.text(text);
+            writer.mark("<|eot_id|>");
+            break;
+        case TemplateKind::kZephyr:
+            writer.text(text);
+            writer.eos();
+            writer.mark("\n");
+            break;
+        case TemplateKind::kPlain:
+            writer.spaced_text(text);
+            writer.mark("\n");
+            break;
+        case TemplateKind::kLlama2:
+            writer.spaced_text(text);
+            writer.mark(" ");
+            writer.eos();
+            break;
+    }
+}
+
+}  // namespace hearth::engine
