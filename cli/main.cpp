@@ -1,0 +1,33 @@
+// hearth: the operator's and newcomer's tool. This file only wires the subcommands together.
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "common/config/version.h"
+
+int main(int argc, char** argv) {
+    CLI::App app("Hearth keeps every conversation warm: a sticky-session router and KV-cache tier.",
+                 "hearth");
+    app.require_subcommand(1);
+    app.set_version_flag("--version", "hearth " + hearth::version());
+    app.footer(
+        "Examples:\n"
+        "  hearth up --nodes 3 --model smollm2      a whole fleet in one process\n"
+        "  hearth chat --router 127.0.0.1:8080      talk to it\n"
+        "  hearth status --router 127.0.0.1:8080    who is up, and what the hit rate is\n"
+        "  hearth replay --router 127.0.0.1:8080 --chats chats.jsonl\n"
+        "Each subcommand has its own --help. Exit codes: 0 ok, 1 failed, 2 usage.");
+
+    int exit_code = 0;
+    hearth::cli::add_up(app, exit_code);
+    hearth::cli::add_chat(app, exit_code);
+    hearth::cli::add_status(app, exit_code);
+    hearth::cli::add_replay(app, exit_code);
+    hearth::cli::add_model(app, exit_code);
+    hearth::cli::add_bench(app, exit_code);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? 0 : 2;
+    }
+    return exit_code;
+}

@@ -1,0 +1,105 @@
+// hearth model: get a known model, make a small random one, say what a file holds.
+#include <cinttypes>
+#include <cstdio>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/model_store.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/kv_layout.h"
+
+namespace hearth::cli {
+namespace {
+
+int report(const Error& error) {
+    std::fprintf(stderr, "hearth model: %s\n", error.message.c_str());
+    return error.code == ErrorCode::kNotFound ? 2 : 1;
+}
+
+int get(const std::string& name) {
+    auto path = obtain_model(name);
+    if (!path) return report(path.error());
+    std::printf("%s\n", path->c_str());
+    return 0;
+}
+
+int list() {
+    for (const KnownModel& model : known_models())
+        std::printf("%-10s %s\n", model.name, model.about);
+    return 0;
+}
+
+int make_tiny(const std::string& path, const engine::TinyModelOptions& options) {
+    auto made = engine::write_tiny_model(path, options);
+    if (!made) return report(made.error());
+    std::printf("%s\n", path.c_str());
+    return 0;
+}
+
+int info(const std::string& name) {
+    auto path = obtain_model(name);
+    if (!path) return report(path.error());
+    auto loaded = engine::load_checkpoint(*path, {.weights = false});
+    if (!loaded) return report(loaded.error());
+    const engine::ModelConfig& c = loaded->config;
+    const engine::KvLayout layout = engine::KvLayout::of(c);
+    std::printf("file                %s\nname                %s\n", path->c_str(), c.name.c_str());
+    std::printf("layers              %d\nhidden              %d\nffn hidden          %d\n",
+                c.layer_count(), c.hidden, c.ffn_hidden);
+    std::printf("heads               %d, KV heads %d, head dim %d\n", c.heads, c.kv_heads, c.head_dim);
+    std::printf("vocabulary          %d\ncontext             %d tokens\n", c.vocab_size,
+                c.context_length);
+    std::printf("KV banks            %d\nKV bytes per token  %.0f (int8)\n", c.kv_banks,
+                layout.bytes_per_token());
+    std::printf("KV page             %zu bytes, %d tokens\n", layout.page_bytes(),
+                engine::kPageTokens);
+    return 0;
+}
+
+}  // namespace
+
+void add_model(CLI::App& app, int& exit_code) {
+    struct Flags {
+        std::string name, path;
+        engine::TinyModelOptions tiny;
+    };
+    auto flags = std::make_shared<Flags>();
+    CLI::App* model = app.add_subcommand("model", "Get, make and inspect models");
+    model->require_subcommand(1);
+
+    CLI::App* get_app = model->add_subcommand("get", "Print a model's path, downloading it if needed");
+    get_app->add_option("name", flags->name, "smollm2, tiny, or a path")->required();
+    get_app->footer("Example:\n  hearth model get smollm2");
+    get_app->callback([flags, &exit_code] { exit_code = get(flags->name); });
+
+    CLI::App* list_app = model->add_subcommand("list", "The models that `get` knows");
+    list_app->callback([&exit_code] { exit_code = list(); });
+
+    CLI::App* info_app = model->add_subcommand("info", "Shape and KV size of a model");
+    info_app->add_option("name", flags->name, "smollm2, tiny, or a path")->required();
+    info_app->callback([flags, &exit_code] { exit_code = info(flags->name); });
+
+    CLI::App* tiny = model->add_subcommand("make-tiny", "Write a small random model as GGUF");
+    tiny->add_option("path", flags->path, "File to write")->required();
+    tiny->add_option("--seed", flags->tiny.seed, "Same seed and shape, same bytes")
+        ->capture_default_str();
+    tiny->add_option("--hidden", flags->tiny.hidden, "Width")->capture_default_str();
+    tiny->add_option("--ffn-hidden", flags->tiny.ffn_hidden, "Feed-forward width")
+        ->capture_default_str();
+    tiny->add_option("--layers", flags->tiny.layers, "Layers")->capture_default_str();
+    tiny->add_option("--heads", flags->tiny.heads, "Query heads")->capture_default_str();
+    tiny->add_option("--kv-heads", flags->tiny.kv_heads, "KV heads")->capture_default_str();
+    tiny->add_option("--head-dim", flags->tiny.head_dim, "Width of a head")->capture_default_str();
+    tiny->add_option("--context", flags->tiny.context_length, "Context, tokens")
+        ->capture_default_str();
+    tiny->add_option("--window", flags->tiny.window, "Sliding window, tokens; 0 = none")
+        ->capture_default_str();
+    tiny->add_option("--global-every", flags->tiny.global_every, "Every n-th layer sees everything")
+        ->capture_default_str();
+    tiny->add_option("--share-kv", flags->tiny.share_kv, "Neighbouring layers that share a KV bank")
+        ->capture_default_str();
+    tiny->footer("Example:\n  hearth model make-tiny --seed 7 --window 64 --share-kv 2 /tmp/t.gguf");
+    tiny->callback([flags, &exit_code] { exit_code = make_tiny(flags->path, flags->tiny); });
+}
+
+}  // namespace hearth::cli

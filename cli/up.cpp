@@ -1,0 +1,117 @@
+// hearth up: a router and N nodes in one process with in-memory metadata; no Redis, no config file.
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include "cachenode/server.h"
+#include "cli/commands.h"
+#include "cli/model_store.h"
+#include "cli/run_task.h"
+#include "common/base/log.h"
+#include "common/redis/memory_store.h"
+#include "router/server.h"
+
+namespace hearth::cli {
+namespace {
+
+constexpr const char* kAdminDefault = "127.0.0.1:8081";
+
+struct UpFlags {
+    std::int64_t nodes = 3;
+    std::string listen = "127.0.0.1:8080";
+    std::string admin_listen;     // Empty = 8081 on loopback, or any free port when that is taken.
+    std::string model = "smollm2";
+    std::int64_t kv_memory_mib = 512;
+    std::int64_t threads = 0;
+    std::string log_level = "warn";
+};
+
+int failed(const Error& error) {
+    std::fprintf(stderr, "hearth up: %s\n", error.message.c_str());
+    return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalidArgument ? 2 : 1;
+}
+
+// Waits for a signal, then ends router and nodes in the order that loses no chat.
+Task<int> serve(RouterServer& router, std::vector<std::unique_ptr<NodeServer>>& nodes) {
+    const std::chrono::seconds grace(10);
+    asio::signal_set signals(co_await asio::this_coro::executor, SIGINT, SIGTERM);
+    co_await signals.async_wait(asio::use_awaitable);
+    // A second signal ends the process at once, by its default action.
+    signals.clear();
+    co_await router.drain_and_stop(grace);
+    for (auto& node : nodes) co_await node->drain_and_stop(grace);
+    co_return 0;
+}
+
+int up(const UpFlags& flags) {
+    log::set_program("hearth-up");
+    if (!log::set_level(flags.log_level)) {
+        std::fprintf(stderr, "hearth up: --log-level: unknown level '%s'\n", flags.log_level.c_str());
+        return 2;
+    }
+    auto path = obtain_model(flags.model);
+    if (!path) return failed(path.error());
+
+    const SystemClock& clock = SystemClock::instance();
+    asio::io_context io;
+    MemoryStore store(clock);
+    std::vector<std::unique_ptr<NodeServer>> nodes;
+    for (std::int64_t n = 1; n <= flags.nodes; ++n) {
+        NodeConfig config;
+        config.node_id = "node-" + std::to_string(n);
+        config.listen = "127.0.0.1:0";
+        config.model_path = *path;
+        config.served_model_name = served_name(flags.model);
+        config.kv_memory = flags.kv_memory_mib << 20;
+        config.threads = flags.threads;
+        auto checkpoint = engine::load_checkpoint(*path);
+        if (!checkpoint) return failed(checkpoint.error());
+        auto node = NodeServer::make(io, config, std::move(*checkpoint), &store, clock);
+        if (!node) return failed(node.error());
+        if (auto started = (*node)->start(); !started) return failed(started.error());
+        nodes.push_back(std::move(*node));
+    }
+    RouterConfig config;
+    config.listen = flags.listen;
+    config.admin_listen = flags.admin_listen.empty() ? kAdminDefault : flags.admin_listen;
+    auto router = std::make_unique<RouterServer>(io, config, &store, clock);
+    auto started = router->start();
+    if (!started && flags.admin_listen.empty()) {
+        // A second `hearth up` on one machine must not fail for a port that nobody asked for.
+        config.admin_listen = "127.0.0.1:0";
+        router = std::make_unique<RouterServer>(io, config, &store, clock);
+        started = router->start();
+    }
+    if (!started) return failed(started.error());
+    std::printf("ready http://%s\n", router->endpoint().c_str());
+    std::fflush(stdout);
+    return run_task(io, serve(*router, nodes));
+}
+
+}  // namespace
+
+void add_up(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<UpFlags>();
+    CLI::App* sub = app.add_subcommand("up", "A router and N nodes in one process");
+    sub->add_option("--nodes", flags->nodes, "Cache nodes")->capture_default_str()->check(
+        CLI::Range(1, 64));
+    sub->add_option("--listen", flags->listen, "Address of the router; port 0 = any free one")
+        ->capture_default_str();
+    sub->add_option("--admin-listen", flags->admin_listen,
+                    "Admin listener; default 127.0.0.1:8081, or any free port when that is taken");
+    sub->add_option("--model", flags->model, "tiny, smollm2, or a path")->capture_default_str();
+    sub->add_option("--kv-memory-mib", flags->kv_memory_mib, "KV pages of each node, MiB")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1 << 20));
+    sub->add_option("--threads", flags->threads, "Engine threads of each node; 0 = cores")
+        ->capture_default_str()
+        ->check(CLI::Range(0, 1024));
+    sub->add_option("--log-level", flags->log_level, "debug, info, warn, error")
+        ->capture_default_str();
+    sub->footer(
+        "Prints one line `ready http://ADDR:PORT` on stdout when it serves. Ctrl-C drains.\n"
+        "Example:\n  hearth up --nodes 3 --listen 127.0.0.1:8080 --model smollm2");
+    sub->callback([flags, &exit_code] { exit_code = up(*flags); });
+}
+
+}  // namespace hearth::cli

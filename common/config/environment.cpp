@@ -1,0 +1,20 @@
+// Environment variables, and the folder that follows from them.
+#include "common/config/environment.h"
+
+#include <cstdlib>
+
+namespace hearth {
+
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);
+    return value ? value : "";
+}
+
+std::string cache_folder() {
+    if (const std::string own = environment("HEARTH_CACHE"); !own.empty()) return own;
+    if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/hearth";
+    if (const std::string home = environment("HOME"); !home.empty()) return home + "/.cache/hearth";
+    return "/tmp/hearth-cache";
+}
+
+}  // namespace hearth

@@ -1,0 +1,14 @@
+// environment: the one place that reads environment variables outside Options.
+#pragma once
+
+#include <string>
+
+namespace hearth {
+
+// The variable's value, or "" when it is not set. Not safe beside setenv.
+std::string environment(const char* name);
+
+// Folder for downloaded models: $HEARTH_CACHE, else $XDG_CACHE_HOME/hearth, else ~/.cache/hearth.
+std::string cache_folder();
+
+}  // namespace hearth

@@ -1,0 +1,58 @@
+"""The programs as a person meets them: help, version, config checks, exit codes, `up`, `chat`, `status`."""
+
+import os
+import subprocess
+
+from fleet import BIN, Fleet, check, request
+
+
+def run(*command, **options):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=120,
+                          **options)
+
+
+def check_flags(program, folder):
+    for flag in ("--help", "--version", "--print-config", "--check"):
+        done = run(BIN / program, flag)
+        check(done.returncode == 0, f"{program} {flag}: {done.returncode} {done.stderr}")
+        check(done.stdout or flag == "--check", f"{program} {flag} printed nothing")
+    check(run(BIN / program, "--no-such-flag").returncode == 2, f"{program}: unknown flag")
+    bad = os.path.join(folder, "bad.yaml")
+    with open(bad, "w", encoding="utf-8") as out:
+        out.write("listen: 127.0.0.1:0\nlissten: oops\n")
+    done = run(BIN / program, "--config", bad, "--check")
+    check(done.returncode == 2, f"{program}: a bad config gave {done.returncode}")
+    check("bad.yaml:2" in done.stderr and "lissten" in done.stderr, done.stderr)
+
+
+def main():
+    with Fleet() as fleet:
+        for program in ("hearth-router", "hearth-cachenode"):
+            check_flags(program, fleet.folder.name)
+        check(run(BIN / "hearth").returncode == 2, "hearth without a subcommand")
+        check(run(BIN / "hearth", "--help").returncode == 0, "hearth --help")
+        missing = run(BIN / "hearth", "up", "--listen", "127.0.0.1:0", "--model", "/no/such.gguf")
+        check(missing.returncode == 2 and "/no/such.gguf" in missing.stderr, missing.stderr)
+
+        environment = dict(os.environ, HEARTH_CACHE=fleet.path("cache"))
+        os.environ.update(environment)
+        address = fleet.start("up", [BIN / "hearth", "up", "--nodes", "3", "--listen", "127.0.0.1:0",
+                                     "--admin-listen", "127.0.0.1:0", "--model", "tiny",
+                                     "--threads", "1"])
+        check(request(address, "GET", "/ready")[0] == 200, "up is ready when it says so")
+        said = run(BIN / "hearth", "chat", "--router", address, "--max-tokens", "8",
+                   input="Hello!\nAnd again?\n")
+        check(said.returncode == 0, said.stdout + said.stderr)
+        check("turn 1:" in said.stdout and "turn 2:" in said.stdout, said.stdout)
+        second = said.stdout.split("turn 2:")[1]
+        check(" 0 of " not in second, f"turn 2 reused nothing: {second}")
+        chats = fleet.path("c.jsonl")
+        with open(chats, "w", encoding="utf-8") as out:
+            out.write('{"id":"a","turns":[{"role":"user","text":"hi"}]}\nnot json\n')
+        done = run(BIN / "hearth", "replay", "--router", address, "--chats", chats)
+        check(done.returncode == 2 and "c.jsonl:2" in done.stderr, done.stderr)
+        fleet.processes["up"].terminate()
+        check(fleet.processes["up"].wait(30) == 0, "SIGTERM ends `up` with 0")
+
+
+main()
