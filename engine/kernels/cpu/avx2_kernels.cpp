@@ -1,0 +1,66 @@
+// avx2_kernels: int8 products with vpmaddubsw on (|w|, x * sign w), which cannot saturate.
+#include <immintrin.h>
+
+#include "engine/kernels/cpu/lanes.h"
+
+namespace {
+
+constexpr const char* kIsa = "avx2";
+constexpr std::uint8_t kFlip = 0;
+constexpr std::int32_t kTileRows = 4;
+constexpr std::int32_t kValueRows = 3;
+constexpr std::int32_t kValueWide = 2;
+
+// [16 output channels][4 input channels].
+constexpr std::int32_t slot(std::int32_t channel, std::int32_t k) {
+    return channel * 4 + k;
+}
+
+// vpmaddubsw adds two products of an unsigned and a signed byte and saturates to int16. With
+// |w| <= 128 as the unsigned and |x| <= 127 as the signed operand their sum is at most
+// 2 * 128 * 127 = 32,512 in size: it never saturates, so the sum is exact.
+struct Half {
+    __m256i w, size;  // 8 output channels x 4 input channels, and their absolute values.
+};
+HEARTH_INLINE Half half(const std::uint8_t* p) {
+    const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+    return {w, _mm256_abs_epi8(w)};
+}
+HEARTH_INLINE __m256i add_products(__m256i acc, const Half& h, __m256i x) {
+    const __m256i pairs = _mm256_maddubs_epi16(h.size, _mm256_sign_epi8(x, h.w));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+template <std::int32_t kRows, std::int32_t kBlocks>
+HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
+                            std::int32_t groups, Ints (&acc)[kRows][kBlocks]) {
+    for (std::int32_t b = 0; b < kBlocks; ++b, w += static_cast<std::ptrdiff_t>(groups) * 64) {
+        __m256i lo[kRows], hi[kRows];
+        for (std::int32_t r = 0; r < kRows; ++r) lo[r] = hi[r] = _mm256_setzero_si256();
+        for (std::int32_t g = 0; g < groups; ++g) {
+            const Half first = half(w + static_cast<std::ptrdiff_t>(g) * 64);
+            const Half second = half(w + static_cast<std::ptrdiff_t>(g) * 64 + 32);
+#pragma GCC unroll 4
+            for (std::int32_t r = 0; r < kRows; ++r) {
+                std::int32_t four;
+                std::memcpy(&four, x + r * stride + g * 4, sizeof four);
+                const __m256i in = _mm256_set1_epi32(four);
+                lo[r] = add_products(lo[r], first, in);
+                hi[r] = add_products(hi[r], second, in);
+            }
+        }
+        for (std::int32_t r = 0; r < kRows; ++r) {
+            std::memcpy(&acc[r][b], &lo[r], 32);
+            std::memcpy(reinterpret_cast<char*>(&acc[r][b]) + 32, &hi[r], 32);
+        }
+    }
+}
+
+}  // namespace
+
+#include "engine/kernels/cpu/attention_kernels.h"
+#include "engine/kernels/cpu/interleave_keys.h"
+
+const hearth::engine::cpu::CpuKernels* hearth::engine::cpu::avx2_kernels() {
+    return &kKernels;
+}

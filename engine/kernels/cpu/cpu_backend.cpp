@@ -1,0 +1,221 @@
+// The cpu backend: cuts every op into tasks for the thread pool and hands them to one ISA's
+// kernels.
+#include "engine/kernels/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "engine/kernels/aligned.h"
+#include "engine/kernels/cpu/kernels.h"
+#include "engine/kernels/thread_pool.h"
+
+namespace hearth::engine {
+namespace {
+
+using cpu::CpuKernels;
+
+struct CpuMatrix final : PackedMatrix {
+    cpu::PackedView view;
+    AlignedBuffer<std::uint8_t> bytes;
+    AlignedBuffer<float> scales;
+};
+const cpu::PackedView& view_of(const PackedMatrix& matrix) {
+    return static_cast<const CpuMatrix&>(matrix).view;
+}
+
+// Rows per task of the element-wise ops; fewer are not worth waking a worker for.
+constexpr std::int32_t kRowsPerTask = 8;
+// A matmul task is a panel of 64 output channels by up to this many rows: the panel stays in the
+// second-level cache while the rows pass.
+constexpr std::int32_t kBlocksPerPanel = 4;
+constexpr std::int32_t kRowsPerPanel = 96;
+// Query vectors of one attention task: their state and one page fit the first-level cache.
+constexpr std::int32_t kVectorsPerTask = 48;
+
+class CpuBackend final : public Backend {
+  public:
+    CpuBackend(const CpuKernels& kernels, std::int32_t threads)
+        : kernels_(kernels), pool_(threads), scratch_(static_cast<std::size_t>(threads)) {}
+
+    std::string name() const override { return std::string("cpu-") + kernels_.isa; }
+    std::unique_ptr<PackedMatrix> pack(std::span<QuantMatrix* const> parts) override;
+    void embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out,
+               std::int32_t stride) override;
+    void norm_quantize(const Norm& norm, const float* x, std::int32_t rows, QuantRows out) override;
+    void quantize(const float* x, std::int32_t stride, std::int32_t rows, QuantRows out) override;
+    void swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                         QuantRows out) override;
+    void matmul(const QuantRows& x, std::int32_t rows, const PackedMatrix& w,
+                const MatmulOut& out) override;
+    void rope_quantize(const AttentionCall& call, const RopeTable& rope, float* qkv,
+                       std::int32_t stride, QuantHeads q) override;
+    void attend(const AttentionCall& call, const QuantHeads& q, float* out,
+                std::int32_t stride) override;
+
+  private:
+    // Calls each(row) for every row, some rows to a task.
+    template <typename Each>
+    void for_rows(std::int32_t rows, const Each& each) {
+        const std::int32_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+        pool_.run(tasks, [&](std::int32_t task, std::int32_t) {
+            const std::int32_t end = std::min(rows, (task + 1) * kRowsPerTask);
+            for (std::int32_t row = task * kRowsPerTask; row < end; ++row) each(row);
+        });
+    }
+
+    const CpuKernels& kernels_;
+    ThreadPool pool_;
+    std::vector<AlignedBuffer<std::byte>> scratch_;  // One per thread.
+    std::vector<cpu::AttendTask> attend_tasks_;
+};
+
+std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> parts) {
+    auto packed = std::make_unique<CpuMatrix>();
+    packed->cols = parts.front()->cols;
+    for (const QuantMatrix* part : parts) packed->rows += round_up(part->rows, kRowFloats);
+    const std::int32_t groups = (packed->cols + 3) / 4;
+    const auto channels = static_cast<std::size_t>(packed->rows);
+    packed->bytes.resize(channels * static_cast<std::size_t>(groups) * 4);
+    packed->scales.resize(channels);
+    packed->view = {packed->cols, groups, packed->bytes.data(), packed->scales.data()};
+    const std::vector<std::int8_t> zeros(static_cast<std::size_t>(packed->cols));
+    std::int32_t row = 0;
+    for (QuantMatrix* part : parts) {
+        CHECK(part->cols == packed->cols);
+        for (std::int32_t r = 0; r < round_up(part->rows, kRowFloats); ++r, ++row) {
+            const bool real = r < part->rows;
+            const auto at = static_cast<std::size_t>(r) * static_cast<std::size_t>(part->cols);
+            kernels_.pack_row(real ? part->q.data() + at : zeros.data(), packed->view, row);
+            packed->scales.data()[row] = real ? part->scale[static_cast<std::size_t>(r)] : 0.0f;
+        }
+        *part = {};
+    }
+    return packed;
+}
+
+void CpuBackend::embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out,
+                       std::int32_t stride) {
+    const cpu::PackedView& w = view_of(table);
+    for_rows(static_cast<std::int32_t>(tokens.size()), [&](std::int32_t row) {
+        kernels_.embed_row(w, tokens[static_cast<std::size_t>(row)],
+                           out + static_cast<std::ptrdiff_t>(row) * stride, stride);
+    });
+}
+
+void CpuBackend::norm_quantize(const Norm& norm, const float* x, std::int32_t rows, QuantRows out) {
+    for_rows(rows, [&](std::int32_t row) {
+        kernels_.norm_quantize_row(norm, x + static_cast<std::ptrdiff_t>(row) * norm.stride, out,
+                                   row);
+    });
+}
+
+void CpuBackend::quantize(const float* x, std::int32_t stride, std::int32_t rows, QuantRows out) {
+    for_rows(rows, [&](std::int32_t row) {
+        kernels_.quantize_row(x + static_cast<std::ptrdiff_t>(row) * stride, stride, out, row);
+    });
+}
+
+void CpuBackend::swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                                 QuantRows out) {
+    for_rows(rows, [&](std::int32_t row) {
+        kernels_.swiglu_quantize_row(gate_up + static_cast<std::ptrdiff_t>(row) * 2 * stride,
+                                     stride, out, row);
+    });
+}
+
+void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatrix& w,
+                        const MatmulOut& out) {
+    const cpu::PackedView& packed = view_of(w);
+    const std::int32_t blocks = (out.width + kRowFloats - 1) / kRowFloats;
+    const std::int32_t panels = (blocks + kBlocksPerPanel - 1) / kBlocksPerPanel;
+    const std::int32_t chunks = (rows + kRowsPerPanel - 1) / kRowsPerPanel;
+    pool_.run(panels * chunks, [&](std::int32_t task, std::int32_t) {
+        const std::int32_t block = task / chunks * kBlocksPerPanel;
+        const std::int32_t row = task % chunks * kRowsPerPanel;
+        kernels_.matmul({.x = &x,
+                         .w = &packed,
+                         .out = &out,
+                         .block_begin = block,
+                         .block_end = std::min(blocks, block + kBlocksPerPanel),
+                         .row_begin = row,
+                         .row_end = std::min(rows, row + kRowsPerPanel)});
+    });
+}
+
+void CpuBackend::rope_quantize(const AttentionCall& call, const RopeTable& rope, float* qkv,
+                               std::int32_t stride, QuantHeads q) {
+    for (const RowRun& run : call.runs) {
+        for_rows(run.rows, [&](std::int32_t row) {
+            const auto at = static_cast<std::ptrdiff_t>(run.first_row) + row;
+            kernels_.rope_quantize({.call = &call,
+                                    .rope = &rope,
+                                    .run = &run,
+                                    .row = row,
+                                    .qkv = qkv + at * stride,
+                                    .q = q});
+        });
+    }
+}
+
+void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* out,
+                        std::int32_t stride) {
+    const std::int32_t group = call.heads / call.kv.kv_heads;
+    const std::int32_t rows_per_task = std::max(1, kVectorsPerTask / group);
+    attend_tasks_.clear();
+    for (const RowRun& run : call.runs) {
+        for (std::int32_t row = 0; row < run.rows; row += rows_per_task) {
+            const std::int32_t end = std::min(run.rows, row + rows_per_task);
+            for (std::int32_t h = 0; h < call.kv.kv_heads; ++h)
+                attend_tasks_.push_back({&call, &q, &run, out, stride, h, row, end, nullptr});
+        }
+    }
+    const std::size_t bytes = kernels_.attend_scratch(call.kv.head_dim, rows_per_task * group);
+    for (AlignedBuffer<std::byte>& scratch : scratch_) scratch.reserve(bytes);
+    const auto tasks = static_cast<std::int32_t>(attend_tasks_.size());
+    pool_.run(tasks, [&](std::int32_t i, std::int32_t worker) {
+        cpu::AttendTask task = attend_tasks_[static_cast<std::size_t>(i)];
+        task.scratch = scratch_[static_cast<std::size_t>(worker)].data();
+        kernels_.attend(task);
+    });
+}
+
+// The table of `isa` if build and machine have it.
+const CpuKernels* kernels_for(const std::string& isa) {
+    if (isa == "generic") return cpu::generic_kernels();
+#if defined(__x86_64__)
+    if (isa == "avx2" && __builtin_cpu_supports("avx2")) return cpu::avx2_kernels();
+    if (isa == "avx512vnni" && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
+        return cpu::avx512vnni_kernels();
+#endif
+    return nullptr;
+}
+
+constexpr const char* kIsas[] = {"avx512vnni", "avx2", "generic"};
+
+}  // namespace
+
+std::vector<std::string> usable_cpu_isas() {
+    std::vector<std::string> out;
+    for (const char* isa : kIsas)
+        if (kernels_for(isa) != nullptr) out.emplace_back(isa);
+    return out;
+}
+
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads) {
+    const std::string name = isa == "auto" ? usable_cpu_isas().front() : isa;
+    if (std::find(std::begin(kIsas), std::end(kIsas), name) == std::end(kIsas)) {
+        return make_error(ErrorCode::kInvalidArgument,
+                          "engine isa '" + isa + "': must be auto, avx512vnni, avx2 or generic");
+    }
+    const CpuKernels* kernels = kernels_for(name);
+    if (kernels == nullptr) {
+        return make_error(ErrorCode::kUnsupported,
+                          "engine isa '" + isa + "': this machine or build lacks it");
+    }
+    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*kernels, threads));
+}
+
+}  // namespace hearth::engine

@@ -1,0 +1,21 @@
+// make_cpu_backend: the backend for this machine's processor, or for a named instruction set.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/result.h"
+#include "engine/kernels/ops.h"
+
+namespace hearth::engine {
+
+// `isa`: auto, avx512vnni, avx2 or generic. kUnsupported if build or machine lacks it,
+// kInvalidArgument if there is no such name. `threads` >= 1, the caller's included.
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads);
+
+// Names that make_cpu_backend accepts here, fastest first.
+std::vector<std::string> usable_cpu_isas();
+
+}  // namespace hearth::engine

@@ -1,0 +1,73 @@
+// CpuKernels: the functions that each instruction set compiles for itself, as one table.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/kernels/ops.h"
+
+namespace hearth::engine::cpu {
+
+// Weights: blocks of kRowFloats output channels; in a block, groups of 4 input channels of 64 bytes
+// each. The order inside a group is the instruction set's own.
+struct PackedView {
+    std::int32_t cols = 0;
+    std::int32_t groups = 0;        // ceil(cols / 4)
+    std::uint8_t* bytes = nullptr;  // [channels / 16][groups][64], 64-byte aligned
+    const float* scale = nullptr;   // [channels]
+};
+
+// Blocks of output channels [block_begin, block_end) by rows [row_begin, row_end).
+struct MatmulTask {
+    const QuantRows* x;
+    const PackedView* w;
+    const MatmulOut* out;
+    std::int32_t block_begin, block_end;
+    std::int32_t row_begin, row_end;
+};
+
+// Rows [row_begin, row_end) of a run and the query heads that share one KV head.
+struct AttendTask {
+    const AttentionCall* call;
+    const QuantHeads* q;
+    const RowRun* run;
+    float* out;
+    std::int32_t stride;  // Of out, in floats.
+    std::int32_t kv_head;
+    std::int32_t row_begin, row_end;  // Within the run.
+    std::byte* scratch;               // attend_scratch() bytes, 64-byte aligned.
+};
+
+// One row's part of rope_quantize.
+struct RopeTask {
+    const AttentionCall* call;
+    const RopeTable* rope;
+    const RowRun* run;
+    std::int32_t row;  // Within the run.
+    float* qkv;        // The row.
+    QuantHeads q;      // Of all rows.
+};
+
+struct CpuKernels {
+    const char* isa;
+    // Copies one row of int8 weights to output channel `row` of `w`.
+    void (*pack_row)(const std::int8_t* q, const PackedView& w, std::int32_t row);
+    void (*embed_row)(const PackedView& w, std::int32_t row, float* out, std::int32_t stride);
+    void (*norm_quantize_row)(const Backend::Norm& norm, const float* x, const QuantRows& out,
+                              std::int32_t row);
+    void (*quantize_row)(const float* x, std::int32_t width, const QuantRows& out,
+                         std::int32_t row);
+    void (*swiglu_quantize_row)(float* gate_up, std::int32_t stride, const QuantRows& out,
+                                std::int32_t row);
+    void (*matmul)(const MatmulTask& task);
+    void (*rope_quantize)(const RopeTask& task);
+    void (*attend)(const AttendTask& task);
+    std::size_t (*attend_scratch)(std::int32_t head_dim, std::int32_t vectors);
+};
+
+// Null when this build lacks the instruction set. Whether the machine has it is another question.
+const CpuKernels* generic_kernels();
+const CpuKernels* avx2_kernels();
+const CpuKernels* avx512vnni_kernels();
+
+}  // namespace hearth::engine::cpu

@@ -1,0 +1,196 @@
+// row_kernels.h: quantisation, RMSNorm, SwiGLU, rotary embedding and look-up of single rows.
+// Included by the *_kernels.cpp of this folder only, after lanes.h and the definition of kFlip and
+// slot(): see lanes.h for why everything is in an unnamed namespace.
+#pragma once
+
+#include "engine/kernels/cpu/kernels.h"
+#include "engine/kernels/cpu/lanes.h"
+
+namespace {
+
+using namespace hearth::engine;       // NOLINT: this file is part of one translation unit.
+using namespace hearth::engine::cpu;  // NOLINT
+
+// Rows whose largest value is below this are zero: 127 / absmax would overflow.
+constexpr float kAbsmaxMin = 1e-30f;
+struct Scale {
+    float scale, inverse;
+};
+HEARTH_INLINE Scale scale_of(float absmax) {
+    if (!(absmax >= kAbsmaxMin)) return {0.0f, 0.0f};
+    return {absmax / 127.0f, 127.0f / absmax};
+}
+
+HEARTH_INLINE Ints quantize_lanes(Floats v, float inverse) {
+    const Floats rounded = round_even(v * inverse);
+    const Floats above = rounded > -127.0f ? rounded : splat(-127.0f);
+    return to_ints(above < 127.0f ? above : splat(127.0f));
+}
+
+HEARTH_INLINE void store_bytes(std::int8_t* p, Ints v) {
+    const Bytes b = __builtin_convertvector(v, Bytes);
+    std::memcpy(p, &b, sizeof b);
+}
+
+HEARTH_INLINE std::int32_t sum_ints(Ints v) {
+    std::int32_t sum = 0;
+    for (std::int32_t i = 0; i < kLanes; ++i) sum += v[i];
+    return sum;
+}
+
+// `value(i)` gives lanes [i, i + 16) of the row; called twice per lane group.
+template <typename Value>
+HEARTH_INLINE void quantize_row_of(std::int32_t width, const QuantRows& out, std::int32_t row,
+                                   const Value& value) {
+    Floats largest = {};
+    for (std::int32_t i = 0; i < width; i += kLanes) largest = max(abs(value(i)), largest);
+    const Scale s = scale_of(max_lanes(largest));
+    std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
+    Ints sum = {};
+    std::int32_t i = 0;
+    for (; i < width; i += kLanes) {
+        const Ints n = quantize_lanes(value(i), s.inverse);
+        store_bytes(q + i, n);
+        sum += n;
+    }
+    for (; i < out.stride; i += kLanes) store_bytes(q + i, Ints{});
+    out.scale[row] = s.scale;
+    out.sum[row] = sum_ints(sum);
+}
+
+void quantize_row(const float* x, std::int32_t width, const QuantRows& out, std::int32_t row) {
+    quantize_row_of(width, out, row, [x](std::int32_t i) { return load(x + i); });
+}
+
+void norm_quantize_row(const Backend::Norm& norm, const float* x, const QuantRows& out,
+                       std::int32_t row) {
+    Floats squares = {};
+    for (std::int32_t i = 0; i < norm.stride; i += kLanes) {
+        const Floats v = load(x + i);
+        squares += v * v;
+    }
+    const float mean = sum_lanes(squares) / static_cast<float>(norm.width);
+    const float inverse_rms = 1.0f / __builtin_sqrtf(mean + norm.eps);
+    quantize_row_of(norm.stride, out, row, [&](std::int32_t i) {
+        return load(x + i) * inverse_rms * load(norm.gamma + i);
+    });
+}
+
+void swiglu_quantize_row(float* gate_up, std::int32_t stride, const QuantRows& out,
+                         std::int32_t row) {
+    constexpr float kLog2E = 1.44269504f;
+    const float* up = gate_up + stride;
+    for (std::int32_t i = 0; i < stride; i += kLanes) {
+        const Floats gate = load(gate_up + i);
+        const Floats silu = gate / (exp2_lanes(gate * -kLog2E) + 1.0f);
+        store(gate_up + i, silu * load(up + i));
+    }
+    quantize_row(gate_up, stride, out, row);
+}
+
+HEARTH_INLINE std::uint8_t* block_of(const PackedView& w, std::int32_t row) {
+    const auto block = static_cast<std::size_t>(row / kLanes);
+    return w.bytes + block * static_cast<std::size_t>(w.groups) * 64;
+}
+
+void pack_row(const std::int8_t* q, const PackedView& w, std::int32_t row) {
+    std::uint8_t* block = block_of(w, row);
+    for (std::int32_t k = 0; k < w.groups * 4; ++k) {
+        const std::int8_t v = k < w.cols ? q[k] : std::int8_t{0};
+        block[k / 4 * 64 + slot(row % kLanes, k % 4)] = static_cast<std::uint8_t>(v) ^ kFlip;
+    }
+}
+
+void embed_row(const PackedView& w, std::int32_t row, float* out, std::int32_t stride) {
+    const std::uint8_t* block = block_of(w, row);
+    for (std::int32_t k = 0; k < stride; ++k) {
+        if (k >= w.cols) {
+            out[k] = 0.0f;
+            continue;
+        }
+        const std::uint8_t byte = block[k / 4 * 64 + slot(row % kLanes, k % 4)] ^ kFlip;
+        out[k] = static_cast<float>(static_cast<std::int8_t>(byte)) * w.scale[row];
+    }
+}
+
+// Rotates one head in place; elements beyond 2 * pairs stay as they are.
+HEARTH_INLINE void rotate_head(float* x, const RopeTable& rope, std::int32_t position) {
+    const float* cosine = rope.cos_of(position);
+    const float* sine = rope.sin_of(position);
+    const std::int32_t pairs = rope.pairs();
+    const bool halves = rope.style() == RopeStyle::kHalves;
+    const std::int32_t step = halves ? 1 : 2;
+    const std::int32_t apart = halves ? pairs : 1;
+    for (std::int32_t i = 0; i < pairs; ++i) {
+        float* a = x + i * step;
+        float* b = a + apart;
+        const float a0 = *a, b0 = *b;
+        *a = a0 * cosine[i] - b0 * sine[i];
+        *b = a0 * sine[i] + b0 * cosine[i];
+    }
+}
+
+// Quantises `n` values (a multiple of 4, any alignment); returns the scale.
+HEARTH_INLINE float quantize_head(const float* x, std::int32_t n, std::int8_t* q,
+                                  std::int32_t* sum) {
+    Floats largest = {};
+    for (std::int32_t i = 0; i < n; i += kLanes)
+        largest = max(abs(load_some(x + i, n - i)), largest);
+    const Scale s = scale_of(max_lanes(largest));
+    Ints total = {};
+    for (std::int32_t i = 0; i < n; i += kLanes) {
+        const Ints v = quantize_lanes(load_some(x + i, n - i), s.inverse);
+        total += v;
+        const Bytes b = __builtin_convertvector(v, Bytes);
+        if (n - i >= kLanes) {
+            std::memcpy(q + i, &b, sizeof b);
+        } else {
+            for (std::int32_t j = 0; j < n - i; ++j) q[i + j] = b[j];
+        }
+    }
+    *sum = sum_ints(total);
+    return s.scale;
+}
+
+// K and V of one position go to its page, every head with its own scale.
+HEARTH_INLINE void write_kv(const RopeTask& task, std::int32_t position, float* k, float* v) {
+    const KvLayout& kv = task.call->kv;
+    const std::int32_t bank = task.call->kv_bank;
+    const std::int32_t slot_in_page = position % kPageTokens;
+    std::byte* page = task.run->pages[position / kPageTokens];
+    const auto store_head = [&](const float* x, std::size_t bytes_at, std::size_t scale_at) {
+        auto* q = reinterpret_cast<std::int8_t*>(page + bytes_at) + slot_in_page * kv.head_dim;
+        std::int32_t unused;
+        const float scale = quantize_head(x, kv.head_dim, q, &unused);
+        std::memcpy(page + scale_at + static_cast<std::size_t>(slot_in_page) * sizeof scale, &scale,
+                    sizeof scale);
+    };
+    for (std::int32_t h = 0; h < kv.kv_heads; ++h) {
+        float* k_head = k + h * kv.head_dim;
+        rotate_head(k_head, *task.rope, position);
+        store_head(k_head, kv.k_offset(bank, h), kv.k_scale_offset(bank, h));
+        store_head(v + h * kv.head_dim, kv.v_offset(bank, h), kv.v_scale_offset(bank, h));
+    }
+}
+
+void rope_quantize(const RopeTask& task) {
+    const KvLayout& kv = task.call->kv;
+    const std::int32_t heads = task.call->heads;
+    const std::int32_t position = task.run->start + task.row;
+    const auto row = static_cast<std::ptrdiff_t>(task.run->first_row) + task.row;
+    // Softmax is computed in base 2: log2(e) is folded in here with 1 / sqrt(head_dim).
+    const float factor = 1.44269504f / __builtin_sqrtf(static_cast<float>(kv.head_dim));
+    for (std::int32_t h = 0; h < heads; ++h) {
+        float* head = task.qkv + h * kv.head_dim;
+        rotate_head(head, *task.rope, position);
+        const std::ptrdiff_t at = row * heads + h;
+        const float scale =
+            quantize_head(head, kv.head_dim, task.q.q + at * kv.head_dim, task.q.sum + at);
+        task.q.scale[at] = scale * factor;
+    }
+    if (!task.call->writes_kv) return;
+    float* k = task.qkv + round_up(heads * kv.head_dim, kRowFloats);
+    write_kv(task, position, k, k + round_up(kv.kv_heads * kv.head_dim, kRowFloats));
+}
+
+}  // namespace

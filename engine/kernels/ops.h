@@ -1,0 +1,119 @@
+// ops.h: the operations of a transformer step, as every backend (ref, cpu) implements them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "engine/kernels/rope.h"
+#include "engine/model/config.h"
+#include "engine/model/kv_layout.h"
+#include "engine/model/weights.h"
+
+namespace hearth::engine {
+
+// Float rows are padded to a multiple of kRowFloats and int8 rows to kRowBytes, with zeros, so that
+// no kernel has a tail. Zeros stay zeros: padded channels have zero weights and scales.
+constexpr std::int32_t kRowFloats = 16;
+constexpr std::int32_t kRowBytes = 64;
+constexpr std::int32_t round_up(std::int32_t n, std::int32_t to) {
+    return (n + to - 1) / to * to;
+}
+
+// A weight matrix in a backend's own layout. Immutable; owned by the engine.
+struct PackedMatrix {
+    virtual ~PackedMatrix() = default;
+    std::int32_t rows = 0;  // Output channels, every part rounded up to kRowFloats.
+    std::int32_t cols = 0;  // Input channels, as in the checkpoint.
+};
+
+// Activations in int8, one scale per row: value = q * scale. scale = absmax / 127, round to nearest
+// even, |q| <= 127. `sum` is the sum of a row's q (some kernels correct an offset with it).
+struct QuantRows {
+    std::int8_t* q = nullptr;  // [rows][stride]
+    float* scale = nullptr;    // [rows]
+    std::int32_t* sum = nullptr;
+    std::int32_t stride = 0;  // Bytes; a multiple of kRowBytes.
+};
+
+// Query vectors in int8, one scale per row and head, ready for the integer dot products.
+struct QuantHeads {
+    std::int8_t* q = nullptr;  // [rows][heads][head_dim]
+    float* scale = nullptr;    // [rows][heads]; with the softmax factors (backend's own).
+    std::int32_t* sum = nullptr;
+};
+
+// Consecutive rows of one sequence: row first_row + i has position start + i.
+struct RowRun {
+    std::int32_t first_row = 0;
+    std::int32_t rows = 0;
+    std::int32_t start = 0;
+    std::byte* const* pages = nullptr;
+};
+
+// What the attention ops of one layer need to know.
+struct AttentionCall {
+    KvLayout kv;
+    std::int32_t heads = 0;
+    std::int32_t kv_bank = 0;
+    std::int32_t window = 0;  // 0 = all earlier positions.
+    bool writes_kv = true;
+    std::span<const RowRun> runs;
+};
+
+struct MatmulOut {
+    float* out = nullptr;  // [rows][stride]
+    std::int32_t stride = 0;
+    std::int32_t width = 0;       // Columns written: the matrix's rows, or fewer (logits).
+    const float* bias = nullptr;  // [matrix rows] or null.
+    bool accumulate = false;      // out += instead of out = (the residual stream).
+};
+
+// One owner thread; ops run to completion before they return. The result of a row depends on that
+// row's inputs alone, bit for bit: not on how many rows there are, nor on the number of threads.
+class Backend {
+  public:
+    virtual ~Backend() = default;
+    virtual std::string name() const = 0;
+
+    // Stacks `parts` (equal cols) by output channel, each part rounded up to kRowFloats channels,
+    // and frees the int8 of each part as it goes.
+    virtual std::unique_ptr<PackedMatrix> pack(std::span<QuantMatrix* const> parts) = 0;
+
+    // out[i] = row tokens[i] of the matrix, dequantised; `stride` floats apart.
+    virtual void embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out,
+                       std::int32_t stride) = 0;
+
+    // y = x / rms(x) * gamma (Zhang and Sennrich 2019), quantised.
+    struct Norm {
+        const float* gamma;
+        std::int32_t width;   // Without padding.
+        std::int32_t stride;  // Floats between rows of x; gamma is padded to it.
+        float eps;
+    };
+    virtual void norm_quantize(const Norm& norm, const float* x, std::int32_t rows,
+                               QuantRows out) = 0;
+    virtual void quantize(const float* x, std::int32_t stride, std::int32_t rows,
+                          QuantRows out) = 0;
+    // y = silu(gate) * up (Shazeer 2020), quantised; a row is gate [stride] then up [stride].
+    virtual void swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                                 QuantRows out) = 0;
+
+    // out[m][n] = float(sum_k q_x q_w) * s_x[m] * s_w[n] + bias[n], summed exactly in int32.
+    virtual void matmul(const QuantRows& x, std::int32_t rows, const PackedMatrix& w,
+                        const MatmulOut& out) = 0;
+
+    // Rotates Q and K of `qkv` (rows of Q | K | V, each part padded to kRowFloats) and quantises:
+    // Q into `q`, K and V into the pages when the layer writes its bank.
+    virtual void rope_quantize(const AttentionCall& call, const RopeTable& rope, float* qkv,
+                               std::int32_t stride, QuantHeads q) = 0;
+
+    // Causal attention of every row over its own pages, its own position included; out is
+    // [rows][stride], heads one after another. Keys are taken in page order by absolute position.
+    virtual void attend(const AttentionCall& call, const QuantHeads& q, float* out,
+                        std::int32_t stride) = 0;
+};
+
+}  // namespace hearth::engine

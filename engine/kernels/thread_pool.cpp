@@ -1,0 +1,67 @@
+// ThreadPool: a generation counter wakes the workers, a task counter shares out the work.
+#include "engine/kernels/thread_pool.h"
+
+namespace hearth::engine {
+namespace {
+
+constexpr int kSpins = 2000;  // Pauses before sleeping: 20 to 100 microseconds.
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+// Blocks until `value` is no longer `old`.
+template <typename T>
+void wait_while(std::atomic<T>& value, T old) {
+    for (int i = 0; i < kSpins; ++i) {
+        if (value.load(std::memory_order_acquire) != old) return;
+        pause();
+    }
+    while (value.load(std::memory_order_acquire) == old) value.wait(old);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(std::int32_t threads) {
+    for (std::int32_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+    stop_.store(true);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+}
+
+void ThreadPool::run_shared(const Job& job) {
+    job_ = job;
+    next_.store(0, std::memory_order_relaxed);
+    busy_.store(static_cast<std::int32_t>(workers_.size()), std::memory_order_relaxed);
+    generation_.fetch_add(1, std::memory_order_release);
+    generation_.notify_all();
+    take_tasks(0);
+    for (std::int32_t left; (left = busy_.load(std::memory_order_acquire)) != 0;)
+        wait_while(busy_, left);
+}
+
+void ThreadPool::work(std::int32_t worker) {
+    std::uint32_t seen = 0;
+    for (;;) {
+        wait_while(generation_, seen);
+        seen = generation_.load(std::memory_order_acquire);
+        if (stop_.load()) return;
+        take_tasks(worker);
+        if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
+    }
+}
+
+void ThreadPool::take_tasks(std::int32_t worker) {
+    for (;;) {
+        const std::int32_t index = next_.fetch_add(1, std::memory_order_relaxed);
+        if (index >= job_.tasks) return;
+        job_.call(job_.task, index, worker);
+    }
+}
+
+}  // namespace hearth::engine
