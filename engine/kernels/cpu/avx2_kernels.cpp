@@ -58,8 +58,9 @@ HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const s
 
 }  // namespace
 
-#include "engine/kernels/cpu/attention_kernels.h"
 #include "engine/kernels/cpu/interleave_keys.h"
+// The order matters: what follows uses pack_keys().
+#include "engine/kernels/cpu/attention_kernels.h"
 
 const hearth::engine::cpu::CpuKernels* hearth::engine::cpu::avx2_kernels() {
     return &kKernels;
