@@ -1,4 +1,5 @@
-// Scheduler: continuous batching over one engine. Turns come in through a bounded queue and leave as streams.
+// Scheduler: continuous batching over one engine; turns come in by a bounded queue, leave as
+// streams.
 #pragma once
 
 #include <atomic>
@@ -17,31 +18,39 @@
 namespace hearth {
 
 struct SchedulerOptions {
-    std::int32_t sequences_max = 32;        // Running at once.
-    std::int32_t queue_max = 256;           // Waiting; more are refused with kExhausted.
-    std::int32_t step_tokens_max = 512;     // Token budget of one step: decodes first, then prefill.
-    std::int32_t chunk_tokens_max = 512;    // Largest prefill chunk of one sequence (tests: 1, 7, 64).
-    std::int64_t kv_bytes_max = 0;          // Budget of the page pool.
-    bool cache = true;                      // False: every turn computes its whole prompt.
-    std::int64_t sessions_max = 65'536;     // Sessions whose last turn the ledger remembers.
+    std::int32_t sequences_max = 32;     // Running at once.
+    std::int32_t queue_max = 256;        // Waiting; more are refused with kExhausted.
+    std::int32_t step_tokens_max = 512;  // Token budget of one step: decodes first, then prefill.
+    std::int32_t chunk_tokens_max =
+        512;                             // Largest prefill chunk of one sequence (tests: 1, 7, 64).
+    std::int64_t kv_bytes_max = 0;       // Budget of the page pool.
+    bool cache = true;                   // False: every turn computes its whole prompt.
+    std::int64_t sessions_max = 65'536;  // Sessions whose last turn the ledger remembers.
+    std::int64_t ledger_bytes_max = 256LL << 20;  // Their token ids, 4 bytes each.
+    std::uint64_t model_fingerprint = 0;          // Checkpoint's; part of every page hash.
 };
 
 // A snapshot for metrics, /ready and publishing; taken at the end of a step. Counters are lifetime.
 struct SchedulerStats {
     std::int64_t running = 0, waiting = 0, queued_tokens = 0;
-    std::int64_t pages_used = 0, pages_total = 0, pages_cached = 0;   // In use by sequences or tree.
+    std::int64_t pages_used = 0, pages_total = 0;  // In use by sequences or tree.
+    std::int64_t pages_cached = 0;                 // Of these, in the tree.
     std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
-    std::int64_t prompt_tokens_device = 0, prompt_tokens_computed = 0;   // Sum = prompt tokens.
+    std::int64_t prompt_tokens_device = 0, prompt_tokens_computed = 0;  // Sum = prompt tokens.
     std::int64_t reusable_tokens = 0, reused_tokens = 0;
-    std::map<std::string, std::int64_t> missed_tokens;                // By miss reason (design §7).
+    std::map<std::string, std::int64_t> missed_tokens;  // By miss reason (design §7).
+    // Of admitted turns: nothing was reusable; all of it, some of it, none of it was reused.
     std::int64_t turns_first = 0, turns_full_hit = 0, turns_partial_hit = 0, turns_miss = 0;
     std::int64_t generated_tokens = 0, evicted_pages = 0, sessions = 0;
-    double prefill_tokens_per_s = 0;       // Measured, exponentially smoothed; 0 = unknown.
+    std::int64_t canonical_tokens = 0;  // Computed again because a reply re-tokenises differently.
+    double prefill_tokens_per_s = 0;    // Measured, exponentially smoothed; 0 = unknown.
 };
 
-// What happened in a turn or a step, for histograms; called on the scheduler's thread; must not block.
+// What happened in a turn or a step, for histograms; called on the scheduler's thread; must not
+// block. A turn that ended before it was admitted reports no usage.
 struct SchedulerObserver {
     std::function<void(const TurnReport&)> turn_done;
+    // `phase`: "prefill", "decode" or "mixed".
     std::function<void(double step_seconds, std::int64_t tokens, const char* phase)> step_done;
 };
 
@@ -50,14 +59,14 @@ class Scheduler {
   public:
     Scheduler(std::unique_ptr<engine::Engine> engine, const engine::Tokenizer& tokenizer,
               const SchedulerOptions& options, const Clock& clock, SchedulerObserver observer);
-    ~Scheduler();      // Stops: running turns end with kCancelled.
+    ~Scheduler();  // Stops: running turns end with kCancelled.
 
-    void start();      // Starts the thread. Tests call step() themselves instead.
+    void start();  // Starts the thread. Tests call step() themselves instead.
     void stop();
-    bool step();       // One step of work; false when there was nothing to do.
+    bool step();  // One step of work; false when there was nothing to do.
 
-    // kExhausted when the queue is full; kTooLarge when prompt + max_tokens cannot fit context or KV.
-    // After ok, exactly one kDone or kFailed event follows through `turn.sink`.
+    // kExhausted when the queue is full; kTooLarge when prompt + max_tokens cannot fit context or
+    // KV. After ok, exactly one kDone or kFailed event follows through `turn.sink`.
     Result<TurnId> submit(TurnRequest turn);
     // The client left: frees its slot and pages within two steps. Unknown ids are ignored.
     void cancel(TurnId id);

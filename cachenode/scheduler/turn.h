@@ -19,17 +19,17 @@ namespace hearth {
 using TurnId = std::uint64_t;
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
-const char* to_string(FinishReason reason);   // "stop", "length", "abort", "error"
+const char* to_string(FinishReason reason);  // "stop", "length", "abort", "error"
 
 // Token accounting of one turn, fixed at admission (design §11).
 // device + computed = prompt; reused + sum(missed) = reusable.
 struct TurnUsage {
     std::int64_t prompt_tokens = 0;
-    std::int64_t cached_tokens = 0;        // = device for now.
+    std::int64_t cached_tokens = 0;  // = device for now.
     std::int64_t completion_tokens = 0;
     std::int64_t reusable_tokens = 0;
     std::int64_t reused_tokens = 0;
-    std::map<std::string, std::int64_t> missed;   // Reason -> tokens.
+    std::map<std::string, std::int64_t> missed;  // Reason -> tokens.
 };
 
 struct TurnEvent {
@@ -37,38 +37,40 @@ struct TurnEvent {
     // kToken: text that is now certain (stop strings held back, whole UTF-8), may be empty when
     // logprobs are wanted for a token whose text is pending.
     std::string text;
-    std::vector<engine::Sampled> logprobs;  // Of the tokens since the last event, if asked for.
-    FinishReason finish = FinishReason::kStop;   // kDone
-    TurnUsage usage;                             // First kToken, kDone
-    Error error;                                 // kFailed
+    std::vector<engine::Sampled> logprobs;      // Of the tokens since the last event, if asked for.
+    FinishReason finish = FinishReason::kStop;  // kDone
+    TurnUsage usage;                            // First kToken, kDone
+    Error error;                                // kFailed
 };
 
 // What the session's record in the metadata store said when this node has no memory of the session.
 struct SessionHint {
-    bool known = false;            // Some node held this session before.
-    bool node_alive = true;        // That node's generation still lives.
-    std::int64_t tokens = 0;       // KV tokens it held.
+    bool known = false;       // Some node held this session before.
+    bool node_alive = true;   // That node's generation still lives.
+    std::int64_t tokens = 0;  // KV tokens it held.
 };
 
 struct TurnRequest {
     std::optional<SessionKey> session;
-    std::string salt;                        // Tenant salt; part of every page hash.
-    std::vector<engine::TokenId> prompt;     // Rendered and tokenised.
-    // Prompt tokens up to the end of the last earlier reply: what an earlier turn can have computed.
+    std::string salt;                     // Tenant salt; part of every page hash.
+    std::vector<engine::TokenId> prompt;  // Rendered and tokenised.
+    // Prompt tokens up to the end of the last earlier reply: what an earlier turn can have
+    // computed.
     std::int64_t history_tokens = 0;
     SessionHint hint;
     engine::SamplingParams sampling;
-    std::int64_t max_tokens = 0;             // > 0
+    std::int64_t max_tokens = 0;  // > 0
     std::int64_t min_tokens = 0;
     bool ignore_eos = false;
     std::vector<std::string> stop;
     std::vector<engine::TokenId> stop_token_ids;
-    bool cache_read = true, cache_write = true;     // cache_prompt:false clears both.
-    // The next turn's ids of this reply's text plus the template's closing; lets the scheduler store
-    // the turn as the next prompt will render it. May be empty. Called on the scheduler's thread.
+    bool cache_read = true, cache_write = true;  // cache_prompt:false clears both.
+    // The next turn's ids of this reply's text plus the template's closing; lets the scheduler
+    // store the turn as the next prompt will render it. May be empty. Called on the scheduler's
+    // thread.
     std::function<std::vector<engine::TokenId>(const std::string& reply_text)> canonical_reply;
     MonotonicNs arrived = 0;
-    MonotonicNs deadline = 0;                // 0 = none; past it the turn fails with kTimeout.
+    MonotonicNs deadline = 0;  // 0 = none; past it the turn fails with kTimeout.
     // Called on the scheduler's thread, in order, must not block (posts to the connection's loop).
     std::function<void(TurnEvent)> sink;
 };
@@ -77,8 +79,8 @@ struct TurnReport {
     TurnUsage usage;
     FinishReason finish = FinishReason::kStop;
     std::optional<SessionKey> session;
-    std::int64_t session_tokens = 0;         // KV tokens of the session now held here.
-    std::int64_t turn = 0;                   // 1 for a first turn.
+    std::int64_t session_tokens = 0;  // KV tokens of the session now held here.
+    std::int64_t turn = 0;            // 1 for a first turn.
     double queue_s = 0, prefill_s = 0, ttft_s = 0, total_s = 0;
     std::vector<float> inter_token_s;
 };

@@ -1,0 +1,47 @@
+// Promises are counted against what is free or can be made free.
+#include "cachenode/kv/device_tier.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+
+namespace hearth {
+namespace {
+
+// Planning an eviction looks at every cached page, so a large pool evicts some pages at once.
+constexpr std::int64_t kEvictionShare = 256;
+
+// Ghosts cost some tens of bytes each, pages many thousands.
+constexpr std::int64_t kGhostsPerPage = 4;
+
+}  // namespace
+
+DeviceTier::DeviceTier(std::size_t page_bytes, std::int64_t bytes_max,
+                       std::uint64_t model_fingerprint)
+    : pool_(page_bytes, bytes_max),
+      tree_(model_fingerprint, page_bytes,
+            static_cast<std::size_t>(kGhostsPerPage * pool_.pages_total())) {}
+
+bool DeviceTier::promise(std::int64_t pages) {
+    CHECK(pages >= 0);
+    const std::int64_t available = pool_.pages_free() + tree_.pages_evictable();
+    if (pages_promised_ + pages > available) return false;
+    pages_promised_ += pages;
+    return true;
+}
+
+void DeviceTier::take_back_promise(std::int64_t pages) {
+    CHECK(pages >= 0 && pages <= pages_promised_);
+    pages_promised_ -= pages;
+}
+
+Page DeviceTier::acquire() {
+    take_back_promise(1);
+    if (Page page = pool_.acquire()) return page;
+    tree_.evict(std::max<std::int64_t>(1, pool_.pages_total() / kEvictionShare));
+    Page page = pool_.acquire();
+    CHECK_MSG(page, "a promised KV page is not there");
+    return page;
+}
+
+}  // namespace hearth

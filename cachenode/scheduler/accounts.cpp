@@ -1,0 +1,91 @@
+// Turns ledger, tree and request into one entry per turn.
+#include "cachenode/scheduler/accounts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cachenode/kv/reuse.h"
+
+namespace hearth {
+
+std::int64_t Accounts::turn_number(const TurnRequest& request) {
+    const SessionTurn* const last =
+        request.session ? ledger_.find(*request.session, request.salt) : nullptr;
+    if (last != nullptr) return last->turn + 1;
+    return request.history_tokens > 0 ? 2 : 1;  // At least the second; nobody here knows more.
+}
+
+TurnUsage Accounts::admit(const TurnRequest& request, std::int64_t cached, const PrefixTree& tree) {
+    const std::span<const engine::TokenId> prompt = request.prompt;
+    const auto size = static_cast<std::int64_t>(prompt.size());
+    ReuseQuestion question;
+    question.prompt = prompt;
+    question.history_tokens = std::clamp<std::int64_t>(request.history_tokens, 0, size);
+    question.has_session = request.session.has_value();
+    question.hint = request.hint;
+    question.cached = cached;
+    question.declined = !request.cache_read || !cache_;
+    const auto history = prompt.first(static_cast<std::size_t>(question.history_tokens));
+    question.known = tree.known_tokens(request.salt, history);
+    question.last = request.session ? ledger_.find(*request.session, request.salt) : nullptr;
+    if (question.last != nullptr) {
+        const std::span<const engine::TokenId> stored = question.last->tokens;
+        const auto common = static_cast<std::size_t>(common_prefix_tokens(history, stored));
+        question.same_text =
+            same_text_tokens(tokenizer_, history.subspan(common), stored.subspan(common));
+    }
+    const Reuse reuse = account_reuse(question);
+
+    TurnUsage usage;
+    usage.prompt_tokens = size;
+    usage.cached_tokens = cached;
+    usage.reusable_tokens = reuse.reusable;
+    usage.reused_tokens = reuse.reused;
+    for (const auto& [reason, tokens] : reuse.missed) {
+        usage.missed[to_string(reason)] = tokens;
+        counters_.missed_tokens[to_string(reason)] += tokens;
+    }
+    counters_.prompt_tokens_device += cached;
+    counters_.prompt_tokens_computed += size - cached;
+    counters_.reusable_tokens += reuse.reusable;
+    counters_.reused_tokens += reuse.reused;
+    if (reuse.reusable == 0) {
+        ++counters_.turns_first;
+    } else if (reuse.reused == reuse.reusable) {
+        ++counters_.turns_full_hit;
+    } else {
+        ++(reuse.reused > 0 ? counters_.turns_partial_hit : counters_.turns_miss);
+    }
+    return usage;
+}
+
+void Accounts::remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,
+                        MissReason reason) {
+    if (!request.session) return;
+    ledger_.put(*request.session, request.salt,
+                {std::move(left.tokens), left.stored, reason, turn});
+}
+
+void Accounts::stored_more(const SessionKey& session, const std::string& salt, std::int64_t turn,
+                           std::int64_t stored) {
+    SessionTurn* const last = ledger_.find(session, salt);
+    if (last == nullptr || last->turn != turn) return;
+    const auto size = static_cast<std::int64_t>(last->tokens.size());
+    last->stored = std::min(std::max(last->stored, stored), size);
+}
+
+void Accounts::count_step(double seconds, std::int64_t prefill_tokens, std::int64_t decode_tokens) {
+    constexpr double kFade = 0.9;
+    if (prefill_tokens <= decode_tokens || seconds <= 0) return;
+    prefill_tokens_ = kFade * prefill_tokens_ + static_cast<double>(prefill_tokens);
+    prefill_seconds_ = kFade * prefill_seconds_ + seconds;
+}
+
+SchedulerStats Accounts::stats() const {
+    SchedulerStats stats = counters_;
+    stats.sessions = ledger_.sessions();
+    if (prefill_seconds_ > 0) stats.prefill_tokens_per_s = prefill_tokens_ / prefill_seconds_;
+    return stats;
+}
+
+}  // namespace hearth

@@ -1,0 +1,48 @@
+// Accounts: the hit-rate book of a node (design §11): every admitted turn is entered exactly once.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "cachenode/kv/prefix_tree.h"
+#include "cachenode/kv/session_ledger.h"
+#include "cachenode/scheduler/scheduler.h"
+#include "cachenode/scheduler/stored_turn.h"
+
+namespace hearth {
+
+// Scheduler's thread. Owns the session ledger and the counters of SchedulerStats.
+class Accounts {
+  public:
+    Accounts(const engine::Tokenizer& tokenizer, const SchedulerOptions& options)
+        : tokenizer_(tokenizer),
+          cache_(options.cache),
+          ledger_(options.sessions_max, options.ledger_bytes_max) {}
+
+    // The number of the turn that asks: 1 for a session's first.
+    std::int64_t turn_number(const TurnRequest& request);
+    // Enters a turn whose first `cached` prompt tokens come from the tree.
+    TurnUsage admit(const TurnRequest& request, std::int64_t cached, const PrefixTree& tree);
+
+    // The session's turn has ended and left this; `reason`: why what is not stored is not.
+    void remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,
+                  MissReason reason);
+    // More of that turn's tokens are in the tree by now, unless a later turn replaced it.
+    void stored_more(const SessionKey& session, const std::string& salt, std::int64_t turn,
+                     std::int64_t stored);
+
+    void count_generated(std::int64_t tokens) { counters_.generated_tokens += tokens; }
+    void count_canonical(std::int64_t tokens) { counters_.canonical_tokens += tokens; }
+    void count_step(double seconds, std::int64_t prefill_tokens, std::int64_t decode_tokens);
+    // Counters and sessions; the other fields are the scheduler's to fill.
+    SchedulerStats stats() const;
+
+  private:
+    const engine::Tokenizer& tokenizer_;
+    bool cache_;
+    SessionLedger ledger_;
+    SchedulerStats counters_;
+    double prefill_tokens_ = 0, prefill_seconds_ = 0;  // Of recent steps; older ones fade.
+};
+
+}  // namespace hearth

@@ -1,0 +1,49 @@
+// Inbox: the bounded queue by which turns and cancellations cross to the scheduler's thread.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "cachenode/scheduler/turn.h"
+#include "common/base/result.h"
+
+namespace hearth {
+
+struct SubmittedTurn {
+    TurnId id = 0;
+    TurnRequest request;
+};
+
+// submit(), cancel() and close() from any thread, the rest from the scheduler's. The lock is held
+// for a few moves only.
+class Inbox {
+  public:
+    explicit Inbox(std::int64_t turns_max) : turns_max_(turns_max) {}
+
+    // kExhausted when `turns_max` turns wait here or in the scheduler; kUnavailable once closed.
+    Result<TurnId> submit(TurnRequest turn);
+    void cancel(TurnId id);
+    void close();
+
+    struct Mail {
+        std::vector<SubmittedTurn> turns;
+        std::vector<TurnId> cancels;  // Of these turns and earlier ones.
+    };
+    Mail take();
+    void left_queue(std::int64_t turns);  // So many taken turns wait no longer.
+    bool wait();                          // Until there is mail; false once closed.
+    bool is_closed() const;
+
+  private:
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    Mail mail_;
+    std::int64_t turns_max_;
+    std::int64_t turns_ = 0;  // Here, or taken and still waiting.
+    TurnId last_id_ = 0;
+    bool is_closed_ = false;
+};
+
+}  // namespace hearth

@@ -1,0 +1,475 @@
+// One step at a time: take mail, admit, batch, run the engine, sample, end turns, publish counters.
+#include "cachenode/scheduler/scheduler.h"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "cachenode/kv/device_tier.h"
+#include "cachenode/scheduler/accounts.h"
+#include "cachenode/scheduler/batcher.h"
+#include "cachenode/scheduler/canonical_passes.h"
+#include "cachenode/scheduler/inbox.h"
+#include "cachenode/scheduler/reply.h"
+#include "cachenode/scheduler/sequence.h"
+#include "cachenode/scheduler/stored_turn.h"
+#include "common/base/check.h"
+
+namespace hearth {
+namespace {
+
+using engine::TokenId;
+
+// A turn from submission to its last event. The sequence and the reply come with admission.
+struct Turn {
+    TurnId id = 0;
+    TurnRequest request;
+    std::unique_ptr<Sequence> sequence;
+    std::optional<Reply> reply;
+    TurnUsage usage;
+    std::int64_t number = 0;
+    MonotonicNs admitted = 0, first_token = 0, last_token = 0;
+    bool has_sent_usage = false;
+    bool has_ended = false;  // Leaves its list at the end of the step.
+    std::vector<float> inter_token_s;
+};
+
+// The last event of a turn, sent once the counters that it changed are published.
+struct LastEvent {
+    std::function<void(TurnEvent)> sink;
+    TurnEvent event;
+};
+
+}  // namespace
+
+class Scheduler::State {
+  public:
+    State(std::unique_ptr<engine::Engine> model, const engine::Tokenizer& tokenizer,
+          const SchedulerOptions& options, const Clock& clock, SchedulerObserver observer)
+        : engine_(std::move(model)),
+          tokenizer_(tokenizer),
+          options_(options),
+          clock_(clock),
+          observer_(std::move(observer)),
+          inbox_(options.queue_max),
+          tier_(engine_->kv_layout().page_bytes(), options.kv_bytes_max, options.model_fingerprint),
+          accounts_(tokenizer, options),
+          passes_(tier_, accounts_) {
+        CHECK(options.sequences_max > 0 && options.queue_max > 0);
+        publish();
+    }
+
+    void start() {
+        thread_ = std::thread([this] {
+            while (!inbox_.is_closed()) {
+                if (!step() && !inbox_.wait()) break;
+            }
+        });
+    }
+    void stop();
+    bool step();
+    Result<TurnId> submit(TurnRequest turn);
+    void cancel(TurnId id) { inbox_.cancel(id); }
+    std::shared_ptr<const SchedulerStats> stats() const { return stats_.load(); }
+    const engine::Engine& engine() const { return *engine_; }
+
+  private:
+    bool take_mail();
+    bool end_overdue();
+    void cancel_now(TurnId id);
+    bool admit_waiting();
+    bool admit(Turn& turn);
+    bool run_batch();
+    std::vector<BatchCandidate> candidates() const;
+    Sequence& sequence_of(std::size_t candidate) const;
+    void run_engine(const std::vector<PlannedSlice>& plan);
+    void take_results(const std::vector<PlannedSlice>& plan);
+    void take_token(Turn& turn, std::span<float> logits);
+    void note_token_time(Turn& turn);
+
+    void end(Turn& turn, FinishReason finish, Error error = {});
+    std::int64_t leave(Turn& turn, FinishReason finish);
+    void report(const Turn& turn, FinishReason finish, std::int64_t session_tokens);
+    void forget_ended();
+    void publish();
+    void send_last_events();
+
+    PrefixUse use_of(std::int64_t turn) const { return {clock_.now(), turn >= 2}; }
+
+    std::unique_ptr<engine::Engine> engine_;
+    const engine::Tokenizer& tokenizer_;
+    SchedulerOptions options_;
+    const Clock& clock_;
+    SchedulerObserver observer_;
+    Inbox inbox_;
+    DeviceTier tier_;  // Before everything that holds its pages.
+    Accounts accounts_;
+    std::deque<std::unique_ptr<Turn>> waiting_;  // First come, first served.
+    std::deque<std::unique_ptr<Turn>> running_;  // In order of admission.
+    CanonicalPasses passes_;
+    std::vector<LastEvent> last_events_;
+    std::vector<float> logits_;
+    std::atomic<std::shared_ptr<const SchedulerStats>> stats_;
+    std::thread thread_;
+};
+
+void Scheduler::State::stop() {
+    inbox_.close();
+    if (thread_.joinable()) thread_.join();
+    take_mail();
+    passes_.end_all(clock_.now());
+    for (auto& turn : running_) end(*turn, FinishReason::kCancelled);
+    for (auto& turn : waiting_) end(*turn, FinishReason::kCancelled);
+    forget_ended();
+    publish();
+    send_last_events();
+}
+
+bool Scheduler::State::step() {
+    bool has_worked = take_mail();
+    has_worked |= end_overdue();
+    has_worked |= admit_waiting();
+    has_worked |= run_batch();
+    if (!has_worked) return false;
+    forget_ended();
+    publish();
+    send_last_events();
+    return true;
+}
+
+Result<TurnId> Scheduler::State::submit(TurnRequest turn) {
+    const auto too_large = [](const std::string& what, std::int64_t has, std::int64_t limit) {
+        return make_error(ErrorCode::kTooLarge, what + ": prompt and max_tokens need " +
+                                                    std::to_string(has) + " tokens, limit is " +
+                                                    std::to_string(limit));
+    };
+    const auto prompt = static_cast<std::int64_t>(turn.prompt.size());
+    if (prompt == 0) return make_error(ErrorCode::kInvalidArgument, "prompt: empty");
+    if (turn.max_tokens <= 0) {
+        return make_error(ErrorCode::kInvalidArgument, "max_tokens: must be at least 1");
+    }
+    const std::int32_t vocab_size = engine_->config().vocab_size;
+    for (const TokenId id : turn.prompt) {
+        if (id >= 0 && id < vocab_size) continue;
+        return make_error(ErrorCode::kInvalidArgument,
+                          "prompt: no token has the id " + std::to_string(id));
+    }
+    const std::int64_t context = engine_->config().context_length;
+    const std::int64_t in_kv = tier_.pool().pages_total() * engine::kPageTokens;
+    if (turn.max_tokens > context - prompt) {
+        return too_large("context_length", prompt + std::min(turn.max_tokens, context), context);
+    }
+    if (pages_for(prompt + turn.max_tokens) * engine::kPageTokens > in_kv) {
+        return too_large("kv_memory", prompt + turn.max_tokens, in_kv);
+    }
+    if (turn.arrived == 0) turn.arrived = clock_.now();
+    return inbox_.submit(std::move(turn));
+}
+
+bool Scheduler::State::take_mail() {
+    Inbox::Mail mail = inbox_.take();
+    for (SubmittedTurn& submitted : mail.turns) {
+        waiting_.push_back(std::make_unique<Turn>());
+        waiting_.back()->id = submitted.id;
+        waiting_.back()->request = std::move(submitted.request);
+    }
+    for (const TurnId id : mail.cancels) cancel_now(id);
+    return !mail.turns.empty() || !mail.cancels.empty();
+}
+
+void Scheduler::State::cancel_now(TurnId id) {
+    for (auto* list : {&running_, &waiting_}) {
+        for (auto& turn : *list) {
+            if (turn->id == id && !turn->has_ended) end(*turn, FinishReason::kCancelled);
+        }
+    }
+    forget_ended();
+}
+
+bool Scheduler::State::end_overdue() {
+    const MonotonicNs now = clock_.now();
+    bool has_ended = false;
+    for (auto* list : {&running_, &waiting_}) {
+        for (auto& turn : *list) {
+            if (turn->request.deadline == 0 || now < turn->request.deadline) continue;
+            end(*turn, FinishReason::kError,
+                make_error(ErrorCode::kTimeout, "the turn's deadline has passed"));
+            has_ended = true;
+        }
+    }
+    forget_ended();
+    return has_ended;
+}
+
+// Admits from the front of the queue while there are slots and pages: nobody is overtaken, so a
+// long prompt is not starved by short ones.
+bool Scheduler::State::admit_waiting() {
+    bool has_admitted = false;
+    while (!waiting_.empty() &&
+           static_cast<std::int32_t>(running_.size()) < options_.sequences_max) {
+        if (!admit(*waiting_.front())) {
+            if (passes_.size() == 0) break;
+            passes_.end_all(clock_.now());
+            continue;
+        }
+        running_.push_back(std::move(waiting_.front()));
+        waiting_.pop_front();
+        inbox_.left_queue(1);
+        has_admitted = true;
+    }
+    return has_admitted;
+}
+
+bool Scheduler::State::admit(Turn& turn) {
+    TurnRequest& request = turn.request;
+    // What its session's pass has computed so far is this turn's history.
+    if (request.session) passes_.end_those_of(*request.session, request.salt, clock_.now());
+    turn.number = accounts_.turn_number(request);
+    const auto prompt = static_cast<std::int64_t>(request.prompt.size());
+    const bool is_read = request.cache_read && options_.cache;
+    SequenceSpec spec;
+    spec.salt = request.salt;
+    spec.tokens = request.prompt;
+    spec.tokens_max = prompt + request.max_tokens;
+    spec.reuse_max = is_read ? prompt - 1 : 0;  // The last token gives the first logits.
+    spec.cache_write = request.cache_write && options_.cache;
+    spec.use = use_of(turn.number);
+    turn.sequence = Sequence::admit(tier_, spec);
+    if (turn.sequence == nullptr) return false;
+    turn.admitted = clock_.now();
+    turn.usage = accounts_.admit(request, turn.sequence->reused(), tier_.tree());
+    turn.reply.emplace(tokenizer_, request);
+    return true;
+}
+
+std::vector<BatchCandidate> Scheduler::State::candidates() const {
+    std::vector<BatchCandidate> list;
+    for (const auto& turn : running_) {
+        list.push_back({turn->sequence->pending(), turn->usage.completion_tokens > 0, false});
+    }
+    for (std::size_t i = 0; i < passes_.size(); ++i) {
+        list.push_back({passes_.sequence(i).pending(), false, true});
+    }
+    return list;
+}
+
+Sequence& Scheduler::State::sequence_of(std::size_t candidate) const {
+    return candidate < running_.size() ? *running_[candidate]->sequence
+                                       : passes_.sequence(candidate - running_.size());
+}
+
+bool Scheduler::State::run_batch() {
+    passes_.end_finished(clock_.now());  // One may have found all in the tree.
+    const std::vector<PlannedSlice> plan =
+        plan_batch(candidates(), {.step_tokens_max = options_.step_tokens_max,
+                                  .chunk_tokens_max = options_.chunk_tokens_max});
+    if (plan.empty()) return false;
+    run_engine(plan);
+    take_results(plan);
+    passes_.end_finished(clock_.now());
+    return true;
+}
+
+void Scheduler::State::run_engine(const std::vector<PlannedSlice>& plan) {
+    std::vector<engine::Slice> slices;
+    std::size_t rows = 0;
+    std::int64_t prefill = 0, decode = 0;
+    for (const PlannedSlice& planned : plan) {
+        const bool is_turn = planned.candidate < running_.size();
+        Sequence& sequence = sequence_of(planned.candidate);
+        const bool is_last = planned.tokens == sequence.pending();
+        slices.push_back(sequence.next(planned.tokens));
+        if (is_turn && is_last) {
+            slices.back().logits = engine::Slice::Logits::kLast;
+            ++rows;
+        }
+        const bool is_decode = is_turn && running_[planned.candidate]->usage.completion_tokens > 0;
+        (is_decode ? decode : prefill) += planned.tokens;
+    }
+    logits_.resize(rows * static_cast<std::size_t>(engine_->config().vocab_size));
+    const MonotonicNs begin = clock_.now();
+    engine_->step(slices, logits_);
+    const double step_s = seconds(clock_.now() - begin);
+    accounts_.count_step(step_s, prefill, decode);
+    if (observer_.step_done) {
+        const char* const phase = decode == 0 ? "prefill" : prefill == 0 ? "decode" : "mixed";
+        observer_.step_done(step_s, prefill + decode, phase);
+    }
+}
+
+void Scheduler::State::take_results(const std::vector<PlannedSlice>& plan) {
+    const auto vocab_size = static_cast<std::size_t>(engine_->config().vocab_size);
+    std::size_t row = 0;
+    for (const PlannedSlice& planned : plan) {
+        if (planned.candidate >= running_.size()) {
+            passes_.advance(planned.candidate - running_.size(), planned.tokens, clock_.now());
+            continue;
+        }
+        Turn& turn = *running_[planned.candidate];
+        turn.sequence->advance(planned.tokens, use_of(turn.number));
+        if (turn.sequence->pending() > 0) continue;
+        take_token(turn, std::span(logits_).subspan(row++ * vocab_size, vocab_size));
+    }
+}
+
+void Scheduler::State::take_token(Turn& turn, std::span<float> logits) {
+    Reply::Step step = turn.reply->sample(logits);
+    accounts_.count_generated(1);
+    note_token_time(turn);
+    ++turn.usage.completion_tokens;
+    if (step.is_fed) turn.sequence->append(step.sampled.id);
+    TurnEvent event;
+    event.text = std::move(step.text);
+    if (turn.request.sampling.top_logprobs >= 0 && step.is_fed) {
+        event.logprobs.push_back(std::move(step.sampled));
+    }
+    if (!event.text.empty() || !event.logprobs.empty()) {
+        if (!std::exchange(turn.has_sent_usage, true)) event.usage = turn.usage;
+        turn.request.sink(std::move(event));
+    }
+    if (step.has_ended) end(turn, step.finish);
+}
+
+void Scheduler::State::note_token_time(Turn& turn) {
+    const MonotonicNs now = clock_.now();
+    if (turn.first_token == 0) {
+        turn.first_token = now;
+    } else {
+        turn.inter_token_s.push_back(static_cast<float>(seconds(now - turn.last_token)));
+    }
+    turn.last_token = now;
+}
+
+// Frees the turn's slot and pages; its last event follows at the end of the step.
+void Scheduler::State::end(Turn& turn, FinishReason finish, Error error) {
+    if (turn.has_ended) return;
+    turn.has_ended = true;
+    const std::int64_t session_tokens = turn.sequence != nullptr ? leave(turn, finish) : 0;
+    turn.sequence.reset();
+    report(turn, finish, session_tokens);
+    LastEvent last;
+    last.sink = std::move(turn.request.sink);
+    last.event.kind =
+        finish == FinishReason::kError ? TurnEvent::Kind::kFailed : TurnEvent::Kind::kDone;
+    last.event.finish = finish;
+    last.event.usage = turn.usage;
+    last.event.error = std::move(error);
+    last_events_.push_back(std::move(last));
+}
+
+// Stores what the turn computed and remembers what its session left. Returns the session's tokens
+// that are in the tree now.
+std::int64_t Scheduler::State::leave(Turn& turn, FinishReason finish) {
+    const TurnRequest& request = turn.request;
+    Sequence& sequence = *turn.sequence;
+    const bool is_written = request.cache_write && options_.cache;
+    sequence.store_tail(use_of(turn.number));
+    const auto computed = sequence.tokens().first(static_cast<std::size_t>(sequence.computed()));
+    StoredTurn left{{computed.begin(), computed.end()}, sequence.computed()};
+    MissReason reason = is_written ? MissReason::kDiverged : MissReason::kDeclined;
+    const bool is_whole = finish == FinishReason::kStop || finish == FinishReason::kLength;
+    if (is_whole && request.canonical_reply) {
+        std::vector<TokenId> canonical = request.prompt;
+        const std::vector<TokenId> ids = request.canonical_reply(turn.reply->text());
+        canonical.insert(canonical.end(), ids.begin(), ids.end());
+        const auto closing = static_cast<std::int64_t>(request.canonical_reply({}).size());
+        left = stored_turn(computed, std::move(canonical), closing);
+    } else if (left.stored < std::min(turn.usage.reusable_tokens, turn.usage.prompt_tokens)) {
+        // Cut off within its history, which the next attempt will ask for again.
+        left.tokens.assign(request.prompt.begin(),
+                           request.prompt.begin() + turn.usage.reusable_tokens);
+        if (is_written) reason = MissReason::kEvicted;
+    }
+    if (!is_written) left.stored = std::min(left.stored, sequence.reused());
+    const auto tokens = static_cast<std::int64_t>(left.tokens.size());
+    turn.sequence.reset();  // Its pages are free for a canonical pass.
+    if (is_written && is_whole && left.stored < tokens && waiting_.empty()) {
+        CanonicalTurn canonical{request.session, request.salt, turn.number, left.tokens};
+        if (!passes_.start(std::move(canonical), clock_.now())) reason = MissReason::kCapacity;
+    }
+    const std::int64_t stored = left.stored;
+    accounts_.remember(request, turn.number, std::move(left), reason);
+    return stored;
+}
+
+void Scheduler::State::report(const Turn& turn, FinishReason finish, std::int64_t session_tokens) {
+    if (!observer_.turn_done) return;
+    const MonotonicNs now = clock_.now();
+    TurnReport report;
+    report.usage = turn.usage;
+    report.finish = finish;
+    report.session = turn.request.session;
+    report.session_tokens = session_tokens;
+    report.turn = turn.number;
+    report.queue_s = seconds((turn.admitted != 0 ? turn.admitted : now) - turn.request.arrived);
+    report.total_s = seconds(now - turn.request.arrived);
+    if (turn.first_token != 0) {
+        report.prefill_s = seconds(turn.first_token - turn.admitted);
+        report.ttft_s = seconds(turn.first_token - turn.request.arrived);
+    }
+    report.inter_token_s = turn.inter_token_s;
+    observer_.turn_done(report);
+}
+
+void Scheduler::State::forget_ended() {
+    const auto has_ended = [](const std::unique_ptr<Turn>& turn) { return turn->has_ended; };
+    std::erase_if(running_, has_ended);
+    inbox_.left_queue(static_cast<std::int64_t>(std::erase_if(waiting_, has_ended)));
+}
+
+void Scheduler::State::publish() {
+    SchedulerStats stats = accounts_.stats();
+    stats.running = static_cast<std::int64_t>(running_.size());
+    stats.waiting = static_cast<std::int64_t>(waiting_.size());
+    for (const auto& turn : waiting_) stats.queued_tokens += std::ssize(turn->request.prompt);
+    for (const auto& turn : running_) stats.queued_tokens += turn->sequence->pending();
+    const PagePool& pool = tier_.pool();
+    stats.pages_used = pool.pages_used();
+    stats.pages_total = pool.pages_total();
+    stats.pages_cached = tier_.tree().pages();
+    stats.evicted_pages = tier_.tree().pages_evicted();
+    stats.kv_bytes_used = pool.pages_used() * static_cast<std::int64_t>(pool.page_bytes());
+    stats.kv_bytes_max = options_.kv_bytes_max;
+    stats_.store(std::make_shared<const SchedulerStats>(std::move(stats)));
+}
+
+void Scheduler::State::send_last_events() {
+    for (LastEvent& last : std::exchange(last_events_, {})) last.sink(std::move(last.event));
+}
+
+Scheduler::Scheduler(std::unique_ptr<engine::Engine> engine, const engine::Tokenizer& tokenizer,
+                     const SchedulerOptions& options, const Clock& clock,
+                     SchedulerObserver observer)
+    : state_(std::make_unique<State>(std::move(engine), tokenizer, options, clock,
+                                     std::move(observer))) {}
+
+Scheduler::~Scheduler() {
+    stop();
+}
+
+void Scheduler::start() {
+    state_->start();
+}
+void Scheduler::stop() {
+    state_->stop();
+}
+bool Scheduler::step() {
+    return state_->step();
+}
+Result<TurnId> Scheduler::submit(TurnRequest turn) {
+    return state_->submit(std::move(turn));
+}
+void Scheduler::cancel(TurnId id) {
+    state_->cancel(id);
+}
+std::shared_ptr<const SchedulerStats> Scheduler::stats() const {
+    return state_->stats();
+}
+const engine::Engine& Scheduler::engine() const {
+    return state_->engine();
+}
+
+}  // namespace hearth
