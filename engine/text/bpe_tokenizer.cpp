@@ -132,13 +132,13 @@ void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch,
     for (std::uint32_t i = 0; i < word.size(); ++i) {
         Symbol symbol;
         symbol.id = byte_ids_[static_cast<std::uint8_t>(word[i])];
+        if (symbol.id < 0) continue;  // As the reference: what stood around it may merge.
         symbol.begin = i;
         symbol.length = 1;
         scratch.symbols.push_back(symbol);
     }
     const auto find_merge = [this](const Symbol& a, const Symbol& b,
                                    MergeCandidate<std::uint32_t>& c) {
-        if (a.id < 0 || b.id < 0) return false;
         const auto it = merges_.find(pair_key(a.id, b.id));
         if (it == merges_.end()) return false;
         c.priority = it->second.rank;
@@ -147,7 +147,7 @@ void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch,
     };
     merge_symbols(scratch.symbols, scratch.heap, find_merge);
     for (const Symbol& symbol : scratch.symbols) {
-        if (symbol.length > 0 && symbol.id >= 0) out.push_back(symbol.id);
+        if (symbol.length > 0) out.push_back(symbol.id);
     }
 }
 
