@@ -62,6 +62,11 @@ TurnUsage Accounts::admit(const TurnRequest& request, std::int64_t cached, const
 void Accounts::remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,
                         MissReason reason) {
     if (!request.session) return;
+    // What an earlier turn stored and this one did not read or write again counts as stored still.
+    if (const SessionTurn* const last = ledger_.find(*request.session, request.salt)) {
+        left.stored = std::max(
+            left.stored, std::min(last->stored, common_prefix_tokens(last->tokens, left.tokens)));
+    }
     ledger_.put(*request.session, request.salt,
                 {std::move(left.tokens), left.stored, reason, turn});
 }
