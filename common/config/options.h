@@ -9,6 +9,10 @@
 
 #include "common/base/result.h"
 
+namespace YAML {
+class Node;
+}
+
 namespace hearth {
 
 // A config struct registers each field once: name, place, help. That gives YAML key `name`, flag
@@ -53,17 +57,23 @@ class Options {
     const std::string& log_level() const { return log_level_; }
     bool log_json() const { return log_json_; }
 
+    ~Options();
+    struct Field;     // common/config/field.h
+
   private:
-    struct Field;
+    Field* find(const std::string& name);
+    Result<void> set_from_yaml(const std::string& name, const YAML::Node& value,
+                               const std::string& where);
+    Result<void> load_environment();
+    Result<void> set_from_flag(Field& field, const std::vector<std::string>& values);
+    Result<void> check_all() const;
+
     std::string program_, about_;
     std::vector<std::string> examples_;
     std::vector<Field> fields_;
     std::vector<std::function<Result<void>()>> checks_;
     std::string log_level_ = "info";
     bool log_json_ = false;
-
-  public:
-    ~Options();
 };
 
 }  // namespace hearth

@@ -1,0 +1,75 @@
+// MetadataStore in this process: two maps under a mutex, with times to live by the clock.
+#include "common/redis/memory_store.h"
+
+namespace hearth {
+namespace {
+
+MonotonicNs expiry(const Clock& clock, std::chrono::milliseconds ttl) {
+    return clock.now() + ttl.count() * kMs;
+}
+
+}  // namespace
+
+Task<Result<void>> MemoryStore::publish_node(const NodeRecord& record,
+                                             std::chrono::milliseconds ttl) {
+    const std::lock_guard lock(mutex_);
+    nodes_[record.node_id] = {record, expiry(clock_, ttl)};
+    co_return Result<void>();
+}
+
+Task<Result<void>> MemoryStore::remove_node(const std::string& node_id,
+                                            const std::string& generation) {
+    const std::lock_guard lock(mutex_);
+    const auto place = nodes_.find(node_id);
+    // A newer generation under the same id is another process: leave it.
+    if (place != nodes_.end() && place->second.value.generation == generation) nodes_.erase(place);
+    co_return Result<void>();
+}
+
+Task<Result<std::vector<NodeRecord>>> MemoryStore::nodes() {
+    const std::lock_guard lock(mutex_);
+    std::vector<NodeRecord> live;
+    for (auto place = nodes_.begin(); place != nodes_.end();) {
+        if (place->second.expires <= clock_.now()) {
+            place = nodes_.erase(place);
+            continue;
+        }
+        live.push_back(place->second.value);
+        ++place;
+    }
+    co_return live;
+}
+
+Task<Result<void>> MemoryStore::publish_session(const SessionKey& key, const SessionRecord& record,
+                                                std::chrono::milliseconds ttl) {
+    const std::lock_guard lock(mutex_);
+    auto& entry = sessions_[key];
+    const bool alive = entry.expires > clock_.now();
+    if (!alive || entry.value.epoch <= record.epoch) entry = {record, expiry(clock_, ttl)};
+    co_return Result<void>();
+}
+
+Task<Result<std::optional<SessionRecord>>> MemoryStore::find_session(const SessionKey& key) {
+    const std::lock_guard lock(mutex_);
+    std::optional<SessionRecord> found;
+    const auto place = sessions_.find(key);
+    if (place != sessions_.end()) {
+        if (place->second.expires > clock_.now())
+            found = place->second.value;
+        else
+            sessions_.erase(place);
+    }
+    co_return found;
+}
+
+Task<Result<void>> MemoryStore::erase_session(const SessionKey& key) {
+    const std::lock_guard lock(mutex_);
+    sessions_.erase(key);
+    co_return Result<void>();
+}
+
+Task<Result<void>> MemoryStore::append_event(std::string, std::string, std::string) {
+    co_return Result<void>();  // Nobody reads events in one process; the log has them.
+}
+
+}  // namespace hearth
