@@ -63,14 +63,14 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
         TurnResult r = co_await run_turn(client, clock, flags.turn, dialogue, on_text);
         if (!r.error.empty()) {
             std::printf("\n%s[turn %d failed: %s]%s\n", dim, turn, r.error.c_str(), plain);
-            dialogue.pop_back();   // The user may say it again.
+            dialogue.pop_back();  // The user may say it again.
             any_failed = true;
             continue;
         }
-        std::printf("\n%s[turn %d: node %s (%s), %lld of %lld prompt tokens cached, TTFT %.0f ms]%s\n",
-                    dim, turn, r.node.c_str(), r.reason.c_str(),
-                    static_cast<long long>(r.cached_tokens), static_cast<long long>(r.prompt_tokens),
-                    r.ttft_ms, plain);
+        std::printf(
+            "\n%s[turn %d: node %s (%s), %lld of %lld prompt tokens cached, TTFT %.0f ms]%s\n", dim,
+            turn, r.node.c_str(), r.reason.c_str(), static_cast<long long>(r.cached_tokens),
+            static_cast<long long>(r.prompt_tokens), r.ttft_ms, plain);
         dialogue.push_back({"assistant", r.text});
     }
     std::printf("\n");
@@ -96,7 +96,9 @@ void add_chat(CLI::App& app, int& exit_code) {
         ->capture_default_str()
         ->check(CLI::Range(0.0, 2.0));
     sub->add_option("--seed", flags->turn.seed, "Seed for sampling")->capture_default_str();
-    sub->footer("Example:\n  hearth chat --router 127.0.0.1:8080 --system 'You are a kind lighthouse keeper.'");
+    sub->footer(
+        "Example:\n  hearth chat --router 127.0.0.1:8080 --system 'You are a kind lighthouse "
+        "keeper.'");
     sub->callback([flags, &exit_code] {
         asio::io_context io;
         exit_code = run_task(io, chat(io, *flags));

@@ -36,8 +36,9 @@ Result<Chat> read_chat(const std::string& line, std::int64_t turns_max) {
         std::string role, text;
         if (!turn.is_object() || !string_at(turn.as_object(), "role", role) ||
             !string_at(turn.as_object(), "text", text))
-            return make_error(ErrorCode::kInvalidArgument,
-                              "turns[" + std::to_string(i) + "] needs the strings 'role' and 'text'");
+            return make_error(
+                ErrorCode::kInvalidArgument,
+                "turns[" + std::to_string(i) + "] needs the strings 'role' and 'text'");
         if (role == "system") chat.system = text;
         if (role != "user") continue;
         if (static_cast<std::int64_t>(chat.user_turns.size()) < turns_max)

@@ -11,8 +11,9 @@ namespace hearth::cli {
 
 struct Chat {
     std::string id;
-    std::string system;                     // Empty = none.
-    std::vector<std::string> user_turns;    // Assistant turns of the file are left out: the model answers.
+    std::string system;  // Empty = none.
+    std::vector<std::string>
+        user_turns;  // Assistant turns of the file are left out: the model answers.
 };
 
 // {"id":"a","system":"…","turns":[{"role":"user","text":"…"},…]}; a turn of role "system" counts as

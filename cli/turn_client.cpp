@@ -64,7 +64,8 @@ void read_usage(const json::object& chunk, TurnResult& result) {
     const json::object& u = usage->as_object();
     result.prompt_tokens = integer_at(u, "prompt_tokens");
     result.completion_tokens = integer_at(u, "completion_tokens");
-    if (const auto* details = u.if_contains("prompt_tokens_details"); details && details->is_object())
+    if (const auto* details = u.if_contains("prompt_tokens_details");
+        details && details->is_object())
         result.cached_tokens = integer_at(details->as_object(), "cached_tokens");
 }
 
@@ -171,9 +172,9 @@ Task<Result<std::vector<std::string>>> list_models(HttpClient& client, std::stri
                                        std::chrono::milliseconds(5'000));
     if (!answer) co_return answer.error();
     if (answer->status != 200)
-        co_return make_error(ErrorCode::kUnavailable, "GET http://" + host_port + "/v1/models: HTTP " +
-                                                          std::to_string(answer->status) + ": " +
-                                                          error_text(answer->body));
+        co_return make_error(ErrorCode::kUnavailable,
+                             "GET http://" + host_port + "/v1/models: HTTP " +
+                                 std::to_string(answer->status) + ": " + error_text(answer->body));
     std::vector<std::string> models;
     boost::system::error_code failed;
     const json::value value = json::parse(answer->body, failed);

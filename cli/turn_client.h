@@ -12,26 +12,26 @@
 namespace hearth::cli {
 
 struct Message {
-    std::string role;      // system, user, assistant
+    std::string role;  // system, user, assistant
     std::string content;
 };
 
 struct TurnSettings {
-    std::string router;            // host:port
+    std::string router;  // host:port
     std::string model;
-    std::string session;           // Sent as x-session-id; empty = none (content anchor).
+    std::string session;  // Sent as x-session-id; empty = none (content anchor).
     std::int64_t max_tokens = 256;
     double temperature = 0.0;
     std::int64_t seed = 1;
 };
 
 struct TurnResult {
-    std::string error;             // Empty when the turn ended well.
+    std::string error;  // Empty when the turn ended well.
     std::string text;
-    std::string node, reason, key_source;   // From the hearth-route header; "" if not exposed.
+    std::string node, reason, key_source;  // From the hearth-route header; "" if not exposed.
     std::string finish_reason;
     std::int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
-    double ttft_ms = 0, total_ms = 0;       // From the first byte sent.
+    double ttft_ms = 0, total_ms = 0;  // From the first byte sent.
 };
 
 // Sends the dialogue to /v1/chat/completions with stream and include_usage, calls `on_text` with

@@ -19,7 +19,7 @@ constexpr const char* kAdminDefault = "127.0.0.1:8081";
 struct UpFlags {
     std::int64_t nodes = 3;
     std::string listen = "127.0.0.1:8080";
-    std::string admin_listen;     // Empty = 8081 on loopback, or any free port when that is taken.
+    std::string admin_listen;  // Empty = 8081 on loopback, or any free port when that is taken.
     std::string model = "smollm2";
     std::int64_t kv_memory_mib = 512;
     std::int64_t threads = 0;
@@ -46,7 +46,8 @@ Task<int> serve(RouterServer& router, std::vector<std::unique_ptr<NodeServer>>& 
 int up(const UpFlags& flags) {
     log::set_program("hearth-up");
     if (!log::set_level(flags.log_level)) {
-        std::fprintf(stderr, "hearth up: --log-level: unknown level '%s'\n", flags.log_level.c_str());
+        std::fprintf(stderr, "hearth up: --log-level: unknown level '%s'\n",
+                     flags.log_level.c_str());
         return 2;
     }
     auto path = obtain_model(flags.model);
@@ -93,8 +94,9 @@ int up(const UpFlags& flags) {
 void add_up(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<UpFlags>();
     CLI::App* sub = app.add_subcommand("up", "A router and N nodes in one process");
-    sub->add_option("--nodes", flags->nodes, "Cache nodes")->capture_default_str()->check(
-        CLI::Range(1, 64));
+    sub->add_option("--nodes", flags->nodes, "Cache nodes")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 64));
     sub->add_option("--listen", flags->listen, "Address of the router; port 0 = any free one")
         ->capture_default_str();
     sub->add_option("--admin-listen", flags->admin_listen,
