@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "common/base/result.h"
 #include "common/net/asio.h"
@@ -21,7 +23,8 @@ class ClientExchange {
     virtual ~ClientExchange() = default;
 
     // Writes head (and `first_body` in the same write). Body framing is ours: kLength states
-    // `content_length`, kChunked frames each write_body().
+    // `content_length`, kChunked frames each write_body(); connection and framing fields among
+    // `fields` are dropped. kInvalidArgument for bytes that would end a line early.
     struct RequestOptions {
         std::string_view method = "GET";
         std::string_view target = "/";
@@ -36,7 +39,8 @@ class ClientExchange {
     virtual Task<Result<void>> finish_body() = 0;
 
     // The response head; 1xx are skipped. kTimeout after `timeout`. Views live until the exchange
-    // is destroyed.
+    // is destroyed. kUnavailable: closed before a byte of the answer came (if reused(), try again on
+    // a fresh connection); kCorrupt: nonsense, or closed within the head.
     virtual Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout) = 0;
     // Body bytes, framing removed, as a view valid until the next call; empty at the end.
     virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;
@@ -52,6 +56,7 @@ class HttpClient {
         std::chrono::milliseconds connect_timeout{1'000};
         std::chrono::milliseconds idle_timeout{30'000};
         std::size_t idle_per_upstream_max = 64;
+        std::chrono::milliseconds write_timeout{30'000};   // A write that makes no progress.
     };
     HttpClient(asio::io_context& io, Options options);
     explicit HttpClient(asio::io_context& io) : HttpClient(io, Options{}) {}

@@ -17,6 +17,13 @@ struct HeaderField {
 
 bool equals_ignore_case(std::string_view a, std::string_view b);
 
+// Fields that belong to one connection (RFC 9110 section 7.6.1) or to its framing: never forwarded,
+// and ignored in what a caller hands to the server or the client, which write their own.
+bool is_connection_field(std::string_view name);
+
+bool is_field_name(std::string_view name);    // A token of at least one byte.
+bool is_field_value(std::string_view value);  // No control byte except the tab.
+
 struct HeadLimits {
     std::size_t head_bytes_max = 32 * 1024;
     std::size_t fields_max = 128;
@@ -55,7 +62,7 @@ struct ResponseHead {
 };
 
 struct HeadError {
-    int status = 400;              // 400, 413, 414, 431, 501, 505.
+    int status = 400;              // 400, 414, 417, 431, 501, 505; of a response always 502.
     std::string message;           // Says which rule was broken; safe to send back.
 };
 
@@ -91,13 +98,17 @@ class ChunkedDecoder {
     Piece next(std::string_view bytes);
 
   private:
-    enum class State { kSize, kSizeExtension, kSizeLf, kBody, kBodyCr, kBodyLf, kTrailer, kDone };
+    enum class State { kSize, kBody, kBodyCr, kBodyLf, kTrailer, kDone, kBad };
+    enum class Line { kPartial, kWhole, kBad };
+
+    Line take_line(std::string_view& rest);
+    bool read_size();
+    bool step(std::string_view& rest);
+
     State state_ = State::kSize;
-    std::uint64_t left_ = 0;
-    int digits_ = 0;
+    std::uint64_t left_ = 0;         // Body bytes of this chunk still to come.
     std::size_t extra_bytes_ = 0;    // Extensions and trailers so far; bounded at 8 KiB.
-    std::size_t line_bytes_ = 0;
-    bool last_cr_ = false;
+    std::string line_;               // The size or trailer line being gathered.
 };
 
 const char* reason_phrase(int status);

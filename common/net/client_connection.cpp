@@ -1,0 +1,249 @@
+// ClientConnection: writes one request and reads one answer at a time, and knows whether it is clean.
+#include "common/net/client_connection.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "common/base/check.h"
+
+namespace hearth {
+namespace {
+
+using std::chrono::milliseconds;
+
+MonotonicNs now() { return SystemClock::instance().now(); }
+
+void append_number(std::string& out, std::uint64_t value, int base) {
+    std::array<char, 24> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, base);
+    out.append(digits.data(), end.ptr);
+}
+
+Error closed_early(bool any_byte) {
+    if (any_byte) return make_error(ErrorCode::kCorrupt, "the upstream closed within a head");
+    return make_error(ErrorCode::kUnavailable, "the upstream closed before its answer");
+}
+
+}  // namespace
+
+void ClientConnection::begin(std::string host, milliseconds write_timeout) {
+    stream_.forget_kept();
+    stream_.reset_wrote_any();
+    host_ = std::move(host);
+    write_timeout_ = write_timeout;
+    decoder_ = ChunkedDecoder();
+    sent_head_ = sent_all_ = got_head_ = got_all_ = failed_ = false;
+}
+
+bool ClientConnection::reusable() const {
+    return sent_all_ && got_all_ && !failed_ && head_.keep_alive && stream_.open() &&
+           stream_.unread().empty();
+}
+
+Error ClientConnection::broken(std::string_view what) {
+    failed_ = true;
+    return make_error(ErrorCode::kCorrupt, std::string(what));
+}
+
+void ClientConnection::format_head(const ClientExchange::RequestOptions& options,
+                                   const std::vector<HeaderField>& fields) {
+    out_.clear();
+    out_.append(options.method).append(" ").append(options.target).append(" HTTP/1.1\r\nhost: ");
+    out_.append(options.host.empty() ? std::string_view(host_) : options.host).append("\r\n");
+    for (const HeaderField& field : fields) {
+        if (is_connection_field(field.name) || equals_ignore_case(field.name, "host")) continue;
+        out_.append(field.name).append(": ").append(field.value).append("\r\n");
+    }
+    const bool sized = options.method == "POST" || options.method == "PUT" ||
+                       options.method == "PATCH";
+    if (options.body == BodyKind::kChunked) {
+        out_.append("transfer-encoding: chunked\r\n");
+    } else if (options.body == BodyKind::kLength || sized) {
+        out_.append("content-length: ");
+        append_number(out_, body_out_left_, 10);
+        out_.append("\r\n");
+    }
+    out_.append("\r\n");
+}
+
+// Checks body bytes against what the head promised.
+Result<void> ClientConnection::account_for(std::size_t body_bytes) {
+    if (body_out_ == BodyKind::kChunked) return {};
+    if (body_bytes > body_out_left_) {
+        failed_ = true;
+        return make_error(ErrorCode::kInvalidArgument, "more body bytes than were announced");
+    }
+    body_out_left_ -= body_bytes;
+    sent_all_ = body_out_left_ == 0;
+    return {};
+}
+
+void ClientConnection::add_body(TcpStream::WriteParts& parts, std::string_view bytes) {
+    if (bytes.empty()) return;  // An empty chunk would end the body.
+    parts[2] = asio::const_buffer(bytes.data(), bytes.size());
+    if (body_out_ != BodyKind::kChunked) return;
+    chunk_line_.clear();
+    append_number(chunk_line_, bytes.size(), 16);
+    chunk_line_.append("\r\n");
+    parts[1] = asio::const_buffer(chunk_line_.data(), chunk_line_.size());
+    parts[3] = asio::const_buffer("\r\n", 2);
+}
+
+Task<Result<void>> ClientConnection::send(TcpStream::WriteParts parts) {
+    Result<void> sent = co_await stream_.write(parts, write_timeout_);
+    // The socket stays open: an upstream that refused the body may have said why.
+    if (!sent) failed_ = true;
+    co_return sent;
+}
+
+Task<Result<void>> ClientConnection::send_head(const ClientExchange::RequestOptions& options,
+                                               const std::vector<HeaderField>& fields,
+                                               std::string_view first_body) {
+    CHECK_MSG(!sent_head_, "one request per exchange");
+    CHECK(options.body != BodyKind::kUntilClose);
+    sent_head_ = true;
+    method_ = options.method;
+    body_out_ = options.body;
+    body_out_left_ = options.body == BodyKind::kLength ? options.content_length : 0;
+    // What would end a line early comes from a bug or an attack; nothing of it is sent.
+    bool clean = is_field_name(options.method) && options.target.starts_with('/') &&
+                 is_field_value(options.target) && options.target.find(' ') == std::string::npos &&
+                 is_field_value(options.host);
+    for (const HeaderField& field : fields)
+        clean = clean && is_field_name(field.name) && is_field_value(field.value);
+    if (!clean) {
+        failed_ = true;
+        co_return make_error(ErrorCode::kInvalidArgument, "invalid byte in a request head");
+    }
+    format_head(options, fields);
+    Result<void> fits = account_for(first_body.size());
+    if (!fits) co_return fits;
+    TcpStream::WriteParts parts;
+    parts[0] = asio::const_buffer(out_.data(), out_.size());
+    add_body(parts, first_body);
+    Result<void> sent = co_await send(parts);
+    co_return sent;
+}
+
+Task<Result<void>> ClientConnection::write_body(std::string_view bytes) {
+    CHECK_MSG(sent_head_, "write_body() before send_head()");
+    Result<void> fits = account_for(bytes.size());
+    if (!fits) co_return fits;
+    TcpStream::WriteParts parts;
+    add_body(parts, bytes);
+    Result<void> sent = co_await send(parts);
+    co_return sent;
+}
+
+Task<Result<void>> ClientConnection::finish_body() {
+    CHECK_MSG(sent_head_, "finish_body() before send_head()");
+    if (body_out_ != BodyKind::kChunked) {
+        if (body_out_left_ == 0) co_return Result<void>{};
+        failed_ = true;
+        co_return make_error(ErrorCode::kInvalidArgument, "fewer body bytes than were announced");
+    }
+    TcpStream::WriteParts parts;
+    parts[0] = asio::const_buffer("0\r\n\r\n", 5);
+    Result<void> sent = co_await send(parts);
+    sent_all_ = sent.ok();
+    co_return sent;
+}
+
+// True once head_ holds the final answer's head. Interim answers (1xx) are dropped.
+Result<bool> ClientConnection::parse_head(std::size_t& looked_at) {
+    const HeadLimits limits;
+    while (stream_.unread().size() > looked_at) {
+        const HeadOutcome outcome =
+            parse_response_head(stream_.unread(), limits, method_, head_);
+        if (outcome.progress == HeadProgress::kError)
+            return broken("malformed answer: " + outcome.error.message);
+        if (outcome.progress == HeadProgress::kNeedMore) {
+            looked_at = stream_.unread().size();
+            return false;
+        }
+        stream_.consume(outcome.consumed);
+        if (head_.status == 101) return broken("the upstream switched protocols");
+        if (head_.status >= 200) return true;
+        stream_.forget_kept();
+        looked_at = 0;
+    }
+    return false;
+}
+
+Task<Result<const ResponseHead*>> ClientConnection::read_head(milliseconds timeout) {
+    const ResponseHead* head = &head_;
+    if (got_head_) co_return head;
+    const MonotonicNs deadline = now() + timeout.count() * kMs;
+    std::size_t looked_at = 0;
+    bool any_byte = false;
+    while (true) {
+        Result<bool> whole = parse_head(looked_at);
+        if (!whole) co_return whole.error();
+        if (*whole) break;
+        const milliseconds left((deadline - now()) / kMs);
+        Result<std::size_t> n = co_await stream_.fill(left);
+        if (n.ok() && *n > 0) {
+            any_byte = true;
+            continue;
+        }
+        failed_ = true;
+        const bool waited = !n.ok() && n.error().code != ErrorCode::kUnavailable;
+        co_return waited ? n.error() : closed_early(any_byte);
+    }
+    stream_.keep_consumed();
+    got_head_ = true;
+    body_in_left_ = head_.content_length;
+    got_all_ = head_.body == BodyKind::kNone;
+    co_return head;
+}
+
+// The body bytes among the unread ones, moved together over their framing: one view, and downstream
+// one write, per read of the socket. Empty if there are none yet.
+std::string_view ClientConnection::unchunk() {
+    char* const start = stream_.unread_bytes();
+    std::size_t size = 0;
+    while (!stream_.unread().empty() && !got_all_ && !failed_) {
+        const ChunkedDecoder::Piece piece = decoder_.next(stream_.unread());
+        failed_ = piece.bad;
+        got_all_ = piece.done;
+        if (!piece.body.empty()) std::memmove(start + size, piece.body.data(), piece.body.size());
+        size += piece.body.size();
+        stream_.consume(piece.consumed);
+    }
+    return {start, size};
+}
+
+Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds timeout) {
+    CHECK_MSG(got_head_, "read_body_some() before read_head()");
+    while (!got_all_) {
+        if (failed_) co_return broken("malformed or broken answer body");
+        if (head_.body == BodyKind::kChunked) {
+            const std::string_view body = unchunk();
+            if (!body.empty()) co_return body;
+            if (got_all_ || failed_) continue;
+        } else if (!stream_.unread().empty()) {
+            std::string_view body = stream_.unread();
+            if (head_.body == BodyKind::kLength) {
+                body = body.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(
+                                          body_in_left_, body.size())));
+                body_in_left_ -= body.size();
+                got_all_ = body_in_left_ == 0;
+            }
+            stream_.consume(body.size());
+            co_return body;
+        }
+        Result<std::size_t> n = co_await stream_.fill(timeout);
+        if (n.ok() && *n > 0) continue;
+        if (n.ok() && head_.body == BodyKind::kUntilClose) {
+            got_all_ = true;
+            break;
+        }
+        failed_ = true;
+        if (!n) co_return n.error();
+        co_return make_error(ErrorCode::kUnavailable, "the upstream closed within a body");
+    }
+    co_return std::string_view{};
+}
+
+}  // namespace hearth

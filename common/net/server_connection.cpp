@@ -1,0 +1,412 @@
+// ServerConnection: the loop of one connection: head in, handler, answer out, and how it closes.
+#include "common/net/server_connection.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <exception>
+
+#include "common/base/check.h"
+#include "common/base/log.h"
+
+namespace hearth {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What a client may still send of a body that nobody wanted before the connection is closed instead.
+constexpr std::uint64_t kSkipBytesMax = 256 * 1024;
+// How long, and how much, a closing connection reads on so that the client gets the answer before
+// a reset destroys it (RFC 9112 section 9.6).
+constexpr milliseconds kLingerMs{2'000};
+constexpr std::size_t kLingerBytesMax = 16 * 1024 * 1024;
+
+MonotonicNs now() { return SystemClock::instance().now(); }
+
+milliseconds until(MonotonicNs at) {
+    return milliseconds(std::max<MonotonicNs>((at - now() + kMs - 1) / kMs, 0));
+}
+
+// A value that a caller took from elsewhere must not end the header line it is put into.
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+    CHECK_MSG(is_field_name(name), name);
+    out.append(name).append(": ");
+    const std::size_t begin = out.size();
+    out.append(value);
+    if (!is_field_value(value))
+        for (std::size_t i = begin; i < out.size(); ++i)
+            if (!is_field_value(std::string_view(&out[i], 1))) out[i] = ' ';
+    out.append("\r\n");
+}
+
+void append_number(std::string& out, std::uint64_t value, int base = 10) {
+    std::array<char, 24> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, base);
+    out.append(digits.data(), end.ptr);
+}
+
+}  // namespace
+
+std::string_view ServerContext::date() {
+    const auto second = static_cast<std::time_t>(SystemClock::instance().unix_now() / 1000);
+    if (second != date_second_) {
+        date_second_ = second;
+        std::tm parts{};
+        gmtime_r(&second, &parts);
+        std::array<char, 40> text{};
+        const std::size_t size =
+            std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        date_.assign(text.data(), size);
+    }
+    return date_;
+}
+
+ServerConnection::ServerConnection(ServerContext& context, Tcp::socket socket)
+    : context_(context), stream_(std::move(socket), context.deadlines) {
+    stream_.prepare();
+}
+
+std::string ServerConnection::remote_address() const {
+    boost::system::error_code ec;
+    const Tcp::endpoint peer = const_cast<TcpStream&>(stream_).socket().remote_endpoint(ec);
+    return ec ? std::string() : peer.address().to_string();
+}
+
+void ServerConnection::close_if_idle() {
+    if (idle_) stream_.close();
+}
+
+Task<void> ServerConnection::serve() {
+    while (true) {
+        const bool got = co_await read_request();
+        if (!got) break;
+        begin_exchange();
+        co_await run_handler();
+        const bool again = co_await finish_exchange();
+        if (!again) break;
+    }
+    if (linger_) co_await linger();
+    stream_.close();
+}
+
+// True with a whole head in head_. False when the connection is over; a client that sent nonsense or
+// half a head has its answer by then.
+Task<bool> ServerConnection::read_request() {
+    stream_.forget_kept();
+    std::size_t looked_at = 0;
+    MonotonicNs head_deadline = 0;
+    while (true) {
+        const std::string_view bytes = stream_.unread();
+        // A head that drips in is parsed anew for each line, not for each byte.
+        if (bytes.size() > looked_at &&
+            (looked_at == 0 || bytes.find('\n', looked_at) != std::string_view::npos ||
+             bytes.size() >= context_.limits.head.head_bytes_max)) {
+            const HeadOutcome outcome = parse_request_head(bytes, context_.limits.head, head_);
+            if (outcome.progress == HeadProgress::kDone) {
+                stream_.consume(outcome.consumed);
+                stream_.keep_consumed();
+                co_return true;
+            }
+            if (outcome.progress == HeadProgress::kError) {
+                co_await refuse(outcome.error);
+                co_return false;
+            }
+        }
+        looked_at = bytes.size();
+        const bool more = co_await read_more_of_head(head_deadline);
+        if (!more) co_return false;
+    }
+}
+
+Task<bool> ServerConnection::read_more_of_head(MonotonicNs& head_deadline) {
+    idle_ = stream_.unread().empty();
+    if (idle_ && context_.draining) co_return false;
+    if (!idle_ && head_deadline == 0)
+        head_deadline = now() + context_.limits.head_timeout.count() * kMs;
+    milliseconds timeout = context_.limits.idle_timeout;
+    if (!idle_) timeout = until(head_deadline);
+    Result<std::size_t> n = co_await stream_.fill(timeout);
+    const bool was_idle = idle_;
+    idle_ = false;
+    if (n.ok() && *n > 0) co_return true;
+    if (!n.ok() && !was_idle && n.error().code == ErrorCode::kTimeout) {
+        const HeadError error{408, "the request head did not arrive in time"};
+        co_await refuse(error);
+    }
+    co_return false;
+}
+
+void ServerConnection::begin_exchange() {
+    decoder_ = ChunkedDecoder();
+    body_left_ = head_.content_length;
+    body_done_ = head_.body == BodyKind::kNone;
+    continue_owed_ = head_.expect_continue;
+    answer_ = Answer::kNone;
+    close_after_ = !head_.keep_alive;
+    no_body_out_ = false;
+    out_.clear();
+}
+
+Task<void> ServerConnection::run_handler() {
+    bool failed = false;
+    try {
+        co_await context_.handler(*this);
+    } catch (const std::exception& e) {
+        // A handler that was cut by drain() or the destructor ends here too; that is no failure.
+        failed = stream_.open();
+        if (failed) log::error("request handler failed", {{"error", e.what()}});
+    }
+    if (answer_ == Answer::kNone && stream_.open()) {
+        if (!failed) log::error("request handler gave no answer");
+        close_after_ = true;
+        HeaderList headers{{"content-type", "application/json"}};
+        const std::string body = error_body("internal error", "server_error", "", "internal_error");
+        Result<void> sent = co_await respond(500, std::move(headers), body);
+        if (!sent) stream_.close();
+    }
+    if (answer_ == Answer::kStream) abort();  // Never let half an answer look like a whole one.
+}
+
+// True if another request may follow.
+Task<bool> ServerConnection::finish_exchange() {
+    if (answer_ != Answer::kComplete || !stream_.open()) co_return false;
+    if (!close_after_ && !body_done_) {
+        const bool skipped = co_await skip_body();
+        close_after_ = !skipped;
+    }
+    linger_ = close_after_ && (!body_done_ || !stream_.unread().empty());
+    co_return !close_after_;
+}
+
+Task<bool> ServerConnection::skip_body() {
+    std::array<char, 4096> scratch;
+    std::uint64_t skipped = 0;
+    while (skipped <= kSkipBytesMax) {
+        Result<std::size_t> n = co_await read_body_some(asio::buffer(scratch));
+        if (!n) co_return false;
+        if (*n == 0) co_return true;
+        skipped += *n;
+    }
+    co_return false;
+}
+
+Task<void> ServerConnection::refuse(const HeadError& error) {
+    head_ = RequestHead{};
+    begin_exchange();
+    close_after_ = true;
+    linger_ = true;
+    HeaderList headers{{"content-type", "application/json"}};
+    const std::string body = error_body(error.message, "invalid_request_error", "", "");
+    Result<void> sent = co_await respond(error.status, std::move(headers), body);
+    if (!sent) stream_.close();
+}
+
+Task<void> ServerConnection::linger() {
+    boost::system::error_code ec;
+    stream_.socket().shutdown(Tcp::socket::shutdown_send, ec);
+    if (ec) co_return;
+    stream_.consume(stream_.unread().size());
+    std::array<char, 4096> scratch;
+    std::size_t seen = 0;
+    const MonotonicNs deadline = now() + kLingerMs.count() * kMs;
+    while (seen < kLingerBytesMax) {
+        Result<std::size_t> n = co_await stream_.read_some(asio::buffer(scratch), until(deadline));
+        if (!n || *n == 0) co_return;
+        seen += *n;
+    }
+}
+
+Task<Result<void>> ServerConnection::send_continue() {
+    continue_owed_ = false;
+    return stream_.write("HTTP/1.1 100 Continue\r\n\r\n", context_.limits.write_timeout);
+}
+
+Task<Result<std::size_t>> ServerConnection::read_body_some(asio::mutable_buffer buffer) {
+    CHECK(buffer.size() > 0);
+    if (body_done_) co_return std::size_t{0};
+    if (continue_owed_ && stream_.unread().empty()) {
+        Result<void> sent = co_await send_continue();
+        if (!sent) co_return sent.error();
+    }
+    Result<std::size_t> n = std::size_t{0};
+    if (head_.body == BodyKind::kChunked) {
+        n = co_await read_chunked(buffer);
+    } else {
+        const std::size_t want =
+            static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, buffer.size()));
+        const std::string_view unread = stream_.unread();
+        if (!unread.empty()) {
+            const std::size_t take = std::min(want, unread.size());
+            std::memcpy(buffer.data(), unread.data(), take);
+            stream_.consume(take);
+            n = take;
+        } else {
+            n = co_await stream_.read_some(asio::buffer(buffer, want), context_.limits.body_timeout);
+            if (n.ok() && *n == 0)
+                n = make_error(ErrorCode::kUnavailable, "the client closed in the middle of the body");
+        }
+        if (n.ok()) body_left_ -= *n;
+        body_done_ = body_left_ == 0;
+    }
+    if (!n.ok()) close_after_ = true;
+    co_return n;
+}
+
+// One read's worth of a chunked body; 0 at the end.
+Task<Result<std::size_t>> ServerConnection::read_chunked(asio::mutable_buffer buffer) {
+    while (true) {
+        if (stream_.unread().empty()) {
+            Result<std::size_t> n = co_await stream_.fill(context_.limits.body_timeout);
+            if (!n) co_return n.error();
+            if (*n == 0)
+                co_return make_error(ErrorCode::kUnavailable,
+                                     "the client closed in the middle of the body");
+        }
+        const ChunkedDecoder::Piece piece =
+            decoder_.next(stream_.unread().substr(0, buffer.size()));
+        if (piece.bad) co_return make_error(ErrorCode::kCorrupt, "malformed chunked body");
+        if (!piece.body.empty()) std::memcpy(buffer.data(), piece.body.data(), piece.body.size());
+        stream_.consume(piece.consumed);
+        body_done_ = piece.done;
+        if (piece.done || !piece.body.empty()) co_return piece.body.size();
+    }
+}
+
+Task<Result<std::string>> ServerConnection::read_body(std::size_t limit) {
+    const auto too_large = [&] {
+        close_after_ = true;
+        return make_error(ErrorCode::kTooLarge, "the request body is larger than " +
+                                                    std::to_string(limit) + " bytes");
+    };
+    if (head_.body == BodyKind::kLength && body_left_ > limit) co_return too_large();
+    std::string body;
+    std::size_t size = 0;
+    while (!body_done_) {
+        if (size == body.size()) {
+            // Grows with what has come, not with what was announced.
+            std::size_t room = std::max<std::size_t>(16 * 1024, 2 * size);
+            if (head_.body == BodyKind::kLength)
+                room = static_cast<std::size_t>(std::min<std::uint64_t>(room, size + body_left_));
+            body.resize(std::min(room, limit + 1));
+        }
+        const asio::mutable_buffer target(body.data() + size, body.size() - size);
+        Result<std::size_t> n = co_await read_body_some(target);
+        if (!n) co_return n.error();
+        size += *n;
+        if (size > limit) co_return too_large();
+    }
+    body.resize(size);
+    co_return body;
+}
+
+bool ServerConnection::body_can_be_skipped() const {
+    if (body_done_) return true;
+    if (continue_owed_) return false;  // It may or may not come.
+    return head_.body == BodyKind::kChunked || body_left_ <= kSkipBytesMax;
+}
+
+bool ServerConnection::bodiless(int status) const { return status == 204 || status == 304; }
+
+// Writes status line and fields to out_; without a length the body is a stream. Connection and framing fields are ours alone.
+void ServerConnection::format_head(int status, const HeaderList& headers,
+                                   std::optional<std::size_t> content_length) {
+    CHECK_MSG(answer_ == Answer::kNone, "a request is answered once");
+    CHECK(status >= 200 && status <= 599);
+    const bool head_request = head_.method == "HEAD";
+    no_body_out_ = head_request || bodiless(status);
+    close_after_ = close_after_ || context_.draining || !body_can_be_skipped();
+    out_.clear();
+    out_.append("HTTP/1.1 ");
+    append_number(out_, static_cast<std::uint64_t>(status));
+    out_.append(" ").append(reason_phrase(status)).append("\r\n");
+    bool dated = false;
+    bool sized = false;
+    for (const auto& [name, value] : headers) {
+        dated = dated || equals_ignore_case(name, "date");
+        // Of an answer to HEAD only the caller can know the length.
+        const bool length = head_request && equals_ignore_case(name, "content-length");
+        sized = sized || length;
+        if (length || !is_connection_field(name)) append_field(out_, name, value);
+    }
+    if (!dated) append_field(out_, "date", context_.date());
+    if (!bodiless(status) && !sized) {
+        if (content_length) {
+            out_.append("content-length: ");
+            append_number(out_, *content_length);
+            out_.append("\r\n");
+        } else if (head_.version_minor == 1) {
+            out_.append("transfer-encoding: chunked\r\n");
+        }
+    }
+    if (close_after_)
+        out_.append("connection: close\r\n");
+    else if (head_.version_minor == 0)
+        out_.append("connection: keep-alive\r\n");
+    out_.append("\r\n");
+}
+
+Task<Result<void>> ServerConnection::respond(int status, HeaderList headers,
+                                             std::string_view body) {
+    format_head(status, headers, body.size());
+    answer_ = Answer::kComplete;
+    TcpStream::WriteParts parts;
+    parts[0] = asio::const_buffer(out_.data(), out_.size());
+    if (!no_body_out_) parts[1] = asio::const_buffer(body.data(), body.size());
+    Result<void> sent = co_await stream_.write(parts, context_.limits.write_timeout);
+    if (!sent) stream_.close();
+    co_return sent;
+}
+
+Task<Result<void>> ServerConnection::start_stream(int status, HeaderList headers) {
+    if (head_.version_minor == 0) close_after_ = true;  // Only the close ends the body.
+    format_head(status, headers, std::nullopt);
+    answer_ = Answer::kStream;
+    co_return Result<void>{};  // The head leaves with the first write.
+}
+
+Task<Result<void>> ServerConnection::write(std::string_view bytes) {
+    if (answer_ == Answer::kAborted)
+        co_return make_error(ErrorCode::kCancelled, "the answer was aborted");
+    CHECK_MSG(answer_ == Answer::kStream, "write() outside a stream");
+    TcpStream::WriteParts parts;
+    parts[0] = asio::const_buffer(out_.data(), out_.size());
+    if (!no_body_out_ && !bytes.empty()) {
+        parts[2] = asio::const_buffer(bytes.data(), bytes.size());
+        if (head_.version_minor == 1) {
+            chunk_line_.clear();
+            append_number(chunk_line_, bytes.size(), 16);
+            chunk_line_.append("\r\n");
+            parts[1] = asio::const_buffer(chunk_line_.data(), chunk_line_.size());
+            parts[3] = asio::const_buffer("\r\n", 2);
+        }
+    }
+    Result<void> sent = co_await stream_.write(parts, context_.limits.write_timeout);
+    out_.clear();
+    if (!sent) stream_.close();
+    co_return sent;
+}
+
+Task<Result<void>> ServerConnection::finish_stream() {
+    if (answer_ == Answer::kAborted)
+        co_return make_error(ErrorCode::kCancelled, "the answer was aborted");
+    CHECK_MSG(answer_ == Answer::kStream, "finish_stream() outside a stream");
+    if (!no_body_out_ && head_.version_minor == 1) out_.append("0\r\n\r\n");
+    Result<void> sent = co_await stream_.write(out_, context_.limits.write_timeout);
+    out_.clear();
+    answer_ = Answer::kComplete;
+    if (!sent) stream_.close();
+    co_return sent;
+}
+
+void ServerConnection::abort() {
+    answer_ = Answer::kAborted;
+    // A missing last chunk shows that a chunked answer is broken, and what was sent still arrives.
+    // Without chunks only a reset shows it.
+    if (head_.version_minor == 1)
+        stream_.close();
+    else
+        stream_.cut();
+}
+
+}  // namespace hearth

@@ -1,0 +1,90 @@
+// ServerConnection: one client's connection to an HttpServer, and the exchange that is running on it.
+#pragma once
+
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/net/http_server.h"
+#include "common/net/tcp_stream.h"
+
+namespace hearth {
+
+// What all connections of a server share. Owned by the server and by each running connection.
+struct ServerContext {
+    ServerLimits limits;
+    HttpHandler handler;
+    std::shared_ptr<Deadlines> deadlines;
+    bool draining = false;
+
+    std::string_view date();  // The Date field value of this second.
+
+  private:
+    std::time_t date_second_ = 0;
+    std::string date_;
+};
+
+// Owned by the server's set and by its own coroutine, serve(). One io_context.
+// Invariant: the head in the buffer stays in place until the exchange is over.
+class ServerConnection final : public ServerExchange {
+  public:
+    ServerConnection(ServerContext& context, Tcp::socket socket);
+
+    // Reads requests and runs the handler until either side closes. Returns with the socket closed.
+    Task<void> serve();
+
+    void close_if_idle();                       // Between two requests: closes.
+    void close() { stream_.close(); }           // Ends every operation.
+    asio::cancellation_signal& cancellation() { return cancellation_; }
+
+    const RequestHead& head() const override { return head_; }
+    std::string remote_address() const override;
+    Task<Result<std::size_t>> read_body_some(asio::mutable_buffer buffer) override;
+    Task<Result<std::string>> read_body(std::size_t limit) override;
+    Task<Result<void>> respond(int status, HeaderList headers, std::string_view body) override;
+    Task<Result<void>> start_stream(int status, HeaderList headers) override;
+    Task<Result<void>> write(std::string_view bytes) override;
+    Task<Result<void>> finish_stream() override;
+    void abort() override;
+    bool answered() const override { return answer_ != Answer::kNone; }
+    Task<bool> wait_client_gone() override { return stream_.wait_closed(); }
+
+  private:
+    enum class Answer { kNone, kStream, kComplete, kAborted };
+
+    Task<bool> read_request();
+    Task<bool> read_more_of_head(MonotonicNs& head_deadline);
+    void begin_exchange();
+    Task<void> run_handler();
+    Task<bool> finish_exchange();
+    Task<bool> skip_body();
+    Task<void> refuse(const HeadError& error);
+    Task<void> linger();
+
+    Task<Result<std::size_t>> read_chunked(asio::mutable_buffer buffer);
+    Task<Result<void>> send_continue();
+    bool body_can_be_skipped() const;
+    bool bodiless(int status) const;
+    void format_head(int status, const HeaderList& headers,
+                     std::optional<std::size_t> content_length);
+
+    ServerContext& context_;
+    TcpStream stream_;
+    asio::cancellation_signal cancellation_;
+    RequestHead head_;
+    ChunkedDecoder decoder_;
+    std::uint64_t body_left_ = 0;      // With kLength.
+    bool body_done_ = true;            // The request body was read to its end.
+    bool continue_owed_ = false;       // The client waits for 100 Continue.
+    Answer answer_ = Answer::kNone;
+    bool close_after_ = false;         // This answer is the last one on the connection.
+    bool linger_ = false;              // The client may still be sending: let it read the answer.
+    bool no_body_out_ = false;         // HEAD, 204, 304: writes are dropped.
+    bool idle_ = false;                // Waiting for the first byte of a request.
+    std::string out_;                  // An answer's head until it is written; reused.
+    std::string chunk_line_;           // The size line of the chunk being written; reused.
+};
+
+}  // namespace hearth

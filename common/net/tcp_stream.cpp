@@ -1,0 +1,149 @@
+// TcpStream: reads, writes and waits on one socket, each with its deadline.
+#include "common/net/tcp_stream.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/base/check.h"
+
+namespace hearth {
+
+using boost::system::error_code;
+
+TcpStream::TcpStream(Tcp::socket socket, const std::shared_ptr<Deadlines>& deadlines)
+    : socket_(std::move(socket)),
+      read_deadline_(deadlines, [this] { cancel(); }),
+      write_deadline_(deadlines, [this] { cancel(); }),
+      buffer_(std::make_unique_for_overwrite<char[]>(kStreamBufferBytes)) {}
+
+Error TcpStream::failure(const error_code& ec, const Deadline& deadline,
+                         std::string_view what) const {
+    if (ec == asio::error::operation_aborted || ec == asio::error::bad_descriptor) {
+        if (deadline.expired())
+            return make_error(ErrorCode::kTimeout, std::string(what) + " timed out");
+        return make_error(ErrorCode::kCancelled, std::string(what) + " was cancelled");
+    }
+    return make_error(ErrorCode::kUnavailable, std::string(what) + " failed: " + ec.message());
+}
+
+Task<Result<void>> TcpStream::connect(const Tcp::endpoint& endpoint,
+                                      std::chrono::milliseconds timeout) {
+    error_code ec;
+    write_deadline_.set(timeout);
+    co_await socket_.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, ec));
+    write_deadline_.clear();
+    if (ec) co_return failure(ec, write_deadline_, "connect");
+    prepare();
+    co_return Result<void>{};
+}
+
+void TcpStream::prepare() {
+    error_code ignored;  // A peer that has gone already shows at the first read.
+    socket_.set_option(Tcp::no_delay(true), ignored);
+    socket_.non_blocking(true, ignored);
+}
+
+void TcpStream::close() {
+    error_code ignored;
+    socket_.close(ignored);
+}
+
+void TcpStream::cut() {
+    error_code ignored;
+    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_.close(ignored);
+}
+
+void TcpStream::cancel() {
+    error_code ignored;
+    socket_.cancel(ignored);
+}
+
+void TcpStream::forget_kept() {
+    std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+    kept_ = 0;
+}
+
+asio::mutable_buffer TcpStream::room() {
+    if (begin_ == end_) begin_ = end_ = kept_;
+    return {buffer_.get() + end_, kStreamBufferBytes - end_};
+}
+
+Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
+    const asio::mutable_buffer target = room();
+    CHECK(target.size() > 0);
+    error_code ec;
+    read_deadline_.set(timeout);
+    const std::size_t n = co_await socket_.async_read_some(
+        target, asio::redirect_error(asio::use_awaitable, ec));
+    read_deadline_.clear();
+    if (ec == asio::error::eof) co_return std::size_t{0};
+    if (ec) co_return failure(ec, read_deadline_, "read");
+    end_ += n;
+    co_return n;
+}
+
+Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,
+                                               std::chrono::milliseconds timeout) {
+    CHECK(begin_ == end_);
+    error_code ec;
+    read_deadline_.set(timeout);
+    const std::size_t n = co_await socket_.async_read_some(
+        target, asio::redirect_error(asio::use_awaitable, ec));
+    read_deadline_.clear();
+    if (ec == asio::error::eof) co_return std::size_t{0};
+    if (ec) co_return failure(ec, read_deadline_, "read");
+    co_return n;
+}
+
+Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds timeout) {
+    std::size_t left = asio::buffer_size(parts);
+    error_code ec;
+    while (left > 0) {
+        std::size_t n = socket_.write_some(parts, ec);
+        if (ec == asio::error::would_block) {
+            write_deadline_.set(timeout);
+            co_await socket_.async_wait(Tcp::socket::wait_write,
+                                        asio::redirect_error(asio::use_awaitable, ec));
+            write_deadline_.clear();
+            n = 0;
+        }
+        if (ec) co_return failure(ec, write_deadline_, "write");
+        wrote_any_ = wrote_any_ || n > 0;
+        left -= n;
+        for (asio::const_buffer& part : parts) {
+            const std::size_t step = std::min(n, part.size());
+            part += step;
+            n -= step;
+        }
+    }
+    co_return Result<void>{};
+}
+
+bool TcpStream::quiet() {
+    if (begin_ != end_) return false;
+    char byte = 0;
+    error_code ec;
+    socket_.receive(asio::buffer(&byte, 1), Tcp::socket::message_peek, ec);
+    return ec == asio::error::would_block;
+}
+
+Task<bool> TcpStream::wait_closed() {
+    error_code ec;
+    while (true) {
+        const bool readable = has_room();
+        const auto kind = readable ? Tcp::socket::wait_read : Tcp::socket::wait_error;
+        co_await socket_.async_wait(kind, asio::redirect_error(asio::use_awaitable, ec));
+        if (ec) co_return ec != asio::error::operation_aborted;
+        if (!readable) co_return true;  // Woken by an error of the socket.
+        const asio::mutable_buffer target = room();
+        const std::size_t n = socket_.read_some(asio::buffer(target), ec);
+        if (ec == asio::error::would_block) continue;
+        if (ec) co_return true;
+        end_ += n;
+    }
+}
+
+}  // namespace hearth

@@ -1,0 +1,79 @@
+// TcpStream: a connected socket with its input buffer and deadlines; under both server and client.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "common/base/result.h"
+#include "common/net/asio.h"
+#include "common/net/deadlines.h"
+
+namespace hearth {
+
+constexpr std::size_t kStreamBufferBytes = 64 * 1024;
+
+// Owned by one connection. One io_context; at most one read and one write at a time, which may run
+// beside each other. The first bytes of the buffer can be kept (a parsed head, to which views point):
+// later reads never touch or move them.
+class TcpStream {
+  public:
+    using WriteParts = std::array<asio::const_buffer, 4>;  // Written in order by one system call.
+
+    TcpStream(Tcp::socket socket, const std::shared_ptr<Deadlines>& deadlines);
+
+    Task<Result<void>> connect(const Tcp::endpoint& endpoint, std::chrono::milliseconds timeout);
+    void prepare();  // Once connected: Nagle off, never blocking.
+    void close();    // Ends every operation with kCancelled. Idempotent.
+    void cut();      // Closes with RST, so that the peer cannot take it for a normal end.
+    void cancel();   // Ends the running operations with kCancelled; the socket stays open.
+    bool open() const { return socket_.is_open(); }
+
+    // Bytes received and not yet consumed.
+    std::string_view unread() const { return {buffer_.get() + begin_, end_ - begin_}; }
+    void consume(std::size_t bytes) { begin_ += bytes; }
+    char* unread_bytes() { return buffer_.get() + begin_; }
+    void keep_consumed() { kept_ = begin_; }  // What was consumed so far stays where it is.
+    void forget_kept();                       // Moves the unread bytes to the front.
+
+    // Reads some bytes behind the unread ones; 0 at the peer's end. Needs room.
+    Task<Result<std::size_t>> fill(std::chrono::milliseconds timeout);
+    bool has_room() const { return end_ < kStreamBufferBytes || begin_ == end_; }
+    // Reads some bytes around the buffer, which must hold none; 0 at the peer's end.
+    Task<Result<std::size_t>> read_some(asio::mutable_buffer target,
+                                        std::chrono::milliseconds timeout);
+
+    // Writes everything. Tries at once and suspends only if the socket is full. A failure is final.
+    Task<Result<void>> write(WriteParts parts, std::chrono::milliseconds timeout);
+    Task<Result<void>> write(std::string_view bytes, std::chrono::milliseconds timeout) {
+        return write(WriteParts{asio::const_buffer(bytes.data(), bytes.size())}, timeout);
+    }
+    bool wrote_any() const { return wrote_any_; }
+    void reset_wrote_any() { wrote_any_ = false; }
+
+    // True if the peer has neither closed nor sent anything: what a kept connection must look like.
+    bool quiet();
+    // Completes with true when the peer has closed or the connection failed; false when cancelled.
+    // Bytes that arrive meanwhile go to the buffer; once that is full only a reset is noticed.
+    Task<bool> wait_closed();
+
+    Tcp::socket& socket() { return socket_; }
+
+  private:
+    Error failure(const boost::system::error_code& ec, const Deadline& deadline,
+                  std::string_view what) const;
+    asio::mutable_buffer room();
+
+    Tcp::socket socket_;
+    Deadline read_deadline_;
+    Deadline write_deadline_;
+    std::unique_ptr<char[]> buffer_;  // Not zeroed: pages that are never used cost nothing.
+    std::size_t kept_ = 0;            // Reads go behind these bytes.
+    std::size_t begin_ = 0;
+    std::size_t end_ = 0;
+    bool wrote_any_ = false;
+};
+
+}  // namespace hearth
