@@ -19,7 +19,7 @@ struct ReuseQuestion {
     std::int64_t history_tokens = 0;          // As in TurnRequest.
     bool has_session = false;
     const SessionTurn* last = nullptr;  // The session's last turn here, if known.
-    SessionHint hint;
+    SessionHint hint = {};
     std::int64_t cached = 0;     // Will be reused: < prompt.size().
     std::int64_t known = 0;      // Cached, or were until evicted, whoever computed them.
     std::int64_t same_text = 0;  // By same_text_tokens(), after the common prefix.

@@ -1,0 +1,182 @@
+// The prefix tree: token-exact matches, siblings, supersession, pins, eviction, salts.
+#include "cachenode/kv/prefix_tree.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <utility>
+
+namespace hearth {
+namespace {
+
+using engine::TokenId;
+using Ids = std::vector<TokenId>;
+
+Ids ids(std::int64_t count, TokenId first = 0) {
+    Ids out;
+    for (std::int64_t i = 0; i < count; ++i) out.push_back(first + static_cast<TokenId>(i));
+    return out;
+}
+
+Ids operator+(Ids a, const Ids& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    return a;
+}
+
+class PrefixTreeTest : public ::testing::Test {
+  protected:
+    static constexpr std::size_t kPageBytes = 128;
+
+    // Stores a whole sequence; each page begins with the first token that it holds.
+    void store(const Ids& tokens, const std::string& salt = "", bool follow_up = false) {
+        const std::span<const TokenId> all(tokens);
+        const PrefixUse use{++now_, follow_up};
+        PrefixTree::Lease lease = tree_.match(salt, {}, use);
+        for (std::size_t at = 0; at < tokens.size(); at += 64) {
+            Page page = pool_.acquire();
+            ASSERT_TRUE(page);
+            std::memcpy(page.data(), &tokens[at], sizeof(TokenId));
+            const std::size_t size = std::min<std::size_t>(64, tokens.size() - at);
+            if (size == 64) {
+                tree_.extend(lease, all.subspan(at, size), std::move(page), use);
+            } else {
+                tree_.store_tail(lease, all.subspan(at, size), std::move(page), use);
+            }
+        }
+        tree_.check();
+        EXPECT_EQ(pool_.pages_used(), tree_.pages());
+    }
+
+    std::int64_t matched(const Ids& tokens, const std::string& salt = "") {
+        const PrefixTree::Lease lease = tree_.match(salt, tokens, {++now_, false});
+        for (std::size_t i = 0; i < lease.pages().size(); ++i) {
+            EXPECT_EQ(std::memcmp(lease.pages()[i], &tokens[i * 64], sizeof(TokenId)), 0);
+        }
+        return lease.tokens();
+    }
+
+    MonotonicNs now_ = 0;
+    PagePool pool_{kPageBytes, 200 * kPageBytes};
+    PrefixTree tree_{42, kPageBytes, 100};
+};
+
+TEST_F(PrefixTreeTest, MatchesToTheToken) {
+    EXPECT_EQ(matched(ids(100)), 0);
+    store(ids(200));
+    for (const std::int64_t length : {1, 2, 63, 64, 65, 127, 128, 129, 199, 200}) {
+        EXPECT_EQ(matched(ids(length)), length);
+        EXPECT_EQ(matched(ids(length) + Ids{9999}), length);
+    }
+    EXPECT_EQ(matched(ids(200) + ids(100, 5000)), 200);
+    EXPECT_EQ(matched(Ids{77}), 0);
+}
+
+TEST_F(PrefixTreeTest, PicksTheSiblingThatSharesMost) {
+    const Ids head = ids(64);
+    store(head + ids(30, 100));
+    store(head + ids(20, 100) + ids(40, 900));
+    store(head + ids(10, 100) + ids(64, 300));
+    EXPECT_EQ(tree_.pages(), 5);  // The last one is 64 + 74 tokens.
+    EXPECT_EQ(matched(head + ids(28, 100) + Ids{1}), 64 + 28);
+    EXPECT_EQ(matched(head + ids(20, 100) + ids(5, 900)), 64 + 25);
+    EXPECT_EQ(matched(head + ids(10, 100) + ids(50, 300)), 64 + 60);
+    EXPECT_EQ(matched(head + ids(5, 100) + Ids{1}), 64 + 5);
+}
+
+TEST_F(PrefixTreeTest, ALongerPageSupersedesItsPrefix) {
+    store(ids(10));
+    store(ids(30));
+    EXPECT_EQ(tree_.pages(), 1);
+    store(ids(20));  // Known already.
+    EXPECT_EQ(tree_.pages(), 1);
+    store(ids(64));
+    EXPECT_EQ(tree_.pages(), 1);
+    store(ids(40));
+    EXPECT_EQ(tree_.pages(), 1);
+    EXPECT_EQ(matched(ids(64)), 64);
+}
+
+TEST_F(PrefixTreeTest, TheSameTokensAreStoredOnce) {
+    store(ids(300));
+    store(ids(300));
+    EXPECT_EQ(tree_.pages(), 5);
+    EXPECT_EQ(pool_.pages_used(), 5);
+}
+
+TEST_F(PrefixTreeTest, SaltsAreSeparateTrees) {
+    store(ids(100), "a");
+    EXPECT_EQ(matched(ids(100), "b"), 0);
+    EXPECT_EQ(matched(ids(100), ""), 0);
+    EXPECT_EQ(matched(ids(100), "a"), 100);
+    EXPECT_EQ(tree_.known_tokens("b", ids(100)), 0);
+    store(ids(100), "b");
+    EXPECT_EQ(tree_.pages(), 4);
+}
+
+TEST_F(PrefixTreeTest, CopyingATailGivesItsBytes) {
+    store(ids(80));
+    PrefixTree::Lease lease = tree_.match("", ids(70), {++now_, false});
+    ASSERT_EQ(lease.tail_tokens(), 6);
+    EXPECT_EQ(tree_.evict(100), 0) << "all of it is pinned";
+    Page copy = pool_.acquire();
+    lease.copy_tail(copy);
+    const TokenId first = 64;
+    EXPECT_EQ(std::memcmp(copy.data(), &first, sizeof(first)), 0);
+    EXPECT_EQ(lease.tail_tokens(), 0);
+    EXPECT_EQ(tree_.evict(100), 1);  // The tail; the page before it is still leased.
+    lease.reset();
+    EXPECT_EQ(tree_.evict(100), 1);
+    EXPECT_EQ(tree_.pages_evicted(), 2);
+}
+
+TEST_F(PrefixTreeTest, EvictsTheLongestUnusedLeafAndRemembersIt) {
+    const Ids head = ids(64);
+    store(head + ids(64, 100));
+    store(head + ids(64, 200));
+    matched(head + ids(64, 100));
+    EXPECT_EQ(tree_.evict(1), 1);
+    EXPECT_EQ(matched(head + ids(64, 200)), 64);
+    EXPECT_EQ(matched(head + ids(64, 100)), 128);
+    EXPECT_EQ(tree_.known_tokens("", head + ids(64, 200)), 128);
+    EXPECT_EQ(tree_.known_tokens("", head + ids(64, 201)), 64);
+    EXPECT_EQ(tree_.evict(100), 2);
+    EXPECT_EQ(tree_.pages(), 0);
+    EXPECT_EQ(pool_.pages_used(), 0);
+    EXPECT_EQ(tree_.known_tokens("", head + ids(64, 200)), 128);
+    store(head);
+    tree_.check();
+}
+
+TEST_F(PrefixTreeTest, FollowUpsOutliveFirstTurns) {
+    store(ids(64, 100), "", true);
+    store(ids(64, 200), "", false);
+    EXPECT_EQ(tree_.evict(1), 1);
+    EXPECT_EQ(matched(ids(64, 100)), 64);
+}
+
+TEST_F(PrefixTreeTest, LeasesMoveAndUnpinOnce) {
+    store(ids(128));
+    PrefixTree::Lease a = tree_.match("", ids(128), {++now_, false});
+    PrefixTree::Lease b = std::move(a);
+    PrefixTree::Lease c;
+    c = std::move(b);
+    EXPECT_EQ(tree_.pages_evictable(), 0);
+    c.reset();
+    c.reset();
+    EXPECT_EQ(tree_.pages_evictable(), 2);
+    tree_.check();
+}
+
+TEST_F(PrefixTreeTest, LongChainsDoNotRecurse) {
+    PagePool pool(64, 64LL * 100'000);
+    PrefixTree tree(1, 64, 0);
+    PrefixTree::Lease lease = tree.match("", {}, {});
+    const Ids page_ids = ids(64);
+    for (int i = 0; i < 100'000; ++i) tree.extend(lease, page_ids, pool.acquire(), {});
+    EXPECT_EQ(lease.tokens(), 6'400'000);
+    lease.reset();
+    EXPECT_EQ(tree.evict(50'000), 50'000);
+}
+
+}  // namespace
+}  // namespace hearth
