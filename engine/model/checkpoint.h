@@ -1,4 +1,4 @@
-// Checkpoint: one model read from disk (GGUF file or Hugging Face folder), before any backend packs it.
+// Checkpoint: one model as read from disk (GGUF file or Hugging Face folder), not packed yet.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ struct LoadOptions {
 // (architecture, tensor type, tokenizer kind), kTooLarge (absurd counts or sizes).
 Result<Checkpoint> load_checkpoint(const std::string& path, const LoadOptions& options = {});
 
-// A small random model of any shape, deterministic for a seed, written as GGUF F32 with a byte-level
-// vocabulary and a ChatML template. See `hearth model make-tiny --help`.
+// A small random model of any shape, deterministic for a seed, written as GGUF F32 with a
+// byte-level vocabulary and a ChatML template. See `hearth model make-tiny --help`.
 struct TinyModelOptions {
     std::uint64_t seed = 1;
     std::int32_t hidden = 64;
@@ -43,7 +43,7 @@ struct TinyModelOptions {
     std::int32_t head_dim = 16;
     std::int32_t context_length = 4096;
     std::int32_t window = 0;            // > 0: window layers between global ones ...
-    std::int32_t global_every = 6;      // ... and every n-th layer is global (the last of each group).
+    std::int32_t global_every = 6;      // ... every n-th layer (the last of its group) is global.
     std::int32_t share_kv = 1;          // Neighbouring layers of one kind that share a KV bank.
     bool tied_embeddings = true;
 };

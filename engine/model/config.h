@@ -1,4 +1,4 @@
-// ModelConfig: the shape of a model as data. Windows, shared KV banks and head counts are a per-layer table.
+// ModelConfig: the shape of a model as data. Windows and shared KV banks are a per-layer table.
 #pragma once
 
 #include <cstdint>
@@ -46,6 +46,9 @@ struct ModelConfig {
     std::int32_t rope_dim = 0;        // Rotated elements at the front of a head; usually head_dim.
     RopeStyle rope_style = RopeStyle::kHalves;
     RopeScaling rope_scaling;
+    // Divisor of each rotated pair's frequency (GGUF rope_freqs.weight, linear scaling): rope_dim/2
+    // entries, or empty = none. A loaded model uses this or rope_scaling, never both.
+    std::vector<float> rope_freq_factors;
     bool tied_embeddings = false;     // lm_head is the embedding matrix.
     bool qkv_bias = false;
     std::vector<LayerShape> layers;

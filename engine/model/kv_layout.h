@@ -1,4 +1,4 @@
-// KvLayout: where each K and V of a page lies. The bytes are the same on device, host, disk and wire.
+// KvLayout: where each K and V of a page lies, the same on device, host, disk and wire.
 #pragma once
 
 #include <cstddef>

@@ -35,7 +35,10 @@ struct Weights {
     QuantMatrix lm_head;                // [vocab, hidden]; empty if config.tied_embeddings
 };
 
-// Quantises one matrix of floats, symmetric per row: scale = absmax / 127.
+// Quantises one row of finite floats to `q` (cols entries) and returns its scale, absmax / 127.
+float quantize_row(const float* values, std::int32_t cols, std::int8_t* q);
+
+// Quantises one matrix of finite floats, symmetric per row: scale = absmax / 127.
 QuantMatrix quantize_rows(const float* values, std::int32_t rows, std::int32_t cols);
 
 }  // namespace hearth::engine
