@@ -79,14 +79,16 @@ struct Framing {
     bool expect_continue = false;
 };
 
-void read_connection_options(std::string_view value, Framing& framing) {
+Broken read_connection_options(std::string_view value, Framing& framing) {
     while (!value.empty()) {
         const std::size_t comma = value.find(',');
         const std::string_view option = trim(value.substr(0, comma));
+        if (!all(option, kToken)) return {400, "malformed Connection"};
         if (equals_ignore_case(option, "close")) framing.close = true;
         if (equals_ignore_case(option, "keep-alive")) framing.keep_alive = true;
         value.remove_prefix(comma == std::string_view::npos ? value.size() : comma + 1);
     }
+    return {};
 }
 
 Broken read_content_length(std::string_view value, Framing& framing) {
@@ -116,9 +118,8 @@ Broken note_field(const HeaderField& field, bool request, Framing& framing) {
             framing.expect_continue = true;
             return {};
         case 10:
-            if (equals_ignore_case(field.name, "connection"))
-                read_connection_options(field.value, framing);
-            return {};
+            if (!equals_ignore_case(field.name, "connection")) return {};
+            return read_connection_options(field.value, framing);
         case 14:
             if (!equals_ignore_case(field.name, "content-length")) return {};
             return read_content_length(field.value, framing);
@@ -222,7 +223,7 @@ Broken read_version(std::string_view text, int& minor) {
 Broken read_request_line(std::string_view line, const HeadLimits& limits, RequestHead& head) {
     std::size_t method_size = 0;
     if (const Broken broken = check_method(line, method_size)) return broken;
-    if (method_size == 0) return {400, "request line without a target"};
+    if (method_size == 0) return {400, "malformed method"};
     head.method = line.substr(0, method_size);
     const std::string_view rest = line.substr(method_size + 1);
     const std::size_t space = rest.find(' ');

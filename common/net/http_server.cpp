@@ -150,11 +150,13 @@ void HttpServer::State::stop_accepting() {
 }
 
 void HttpServer::State::cut_all() {
-    // Ending one may end others' owners, so go over a copy.
-    const std::vector<ConnectionPtr> all(connections.begin(), connections.end());
-    for (const ConnectionPtr& connection : all) {
-        connection->close();
-        connection->cancellation().emit(asio::cancellation_type::terminal);
+    // The signal must be alive until the loop has passed it on: Asio keeps a bare pointer to it when
+    // it is emitted outside the loop.
+    for (const ConnectionPtr& connection : connections) {
+        asio::post(io, [connection] {
+            connection->cancellation().emit(asio::cancellation_type::terminal);
+            connection->close();
+        });
     }
 }
 

@@ -250,6 +250,8 @@ Task<Result<std::size_t>> ServerConnection::read_body_some(asio::mutable_buffer 
         body_done_ = body_left_ == 0;
     }
     if (!n.ok()) close_after_ = true;
+    // Nobody is left to answer.
+    if (!n.ok() && n.error().code == ErrorCode::kUnavailable) stream_.close();
     co_return n;
 }
 

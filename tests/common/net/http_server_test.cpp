@@ -1,0 +1,583 @@
+// HttpServer over real sockets: framing, limits, deadlines, clients that leave, and how it ends.
+#include "common/net/http_server.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <stdexcept>
+
+#include "tests/common/net/loopback.h"
+
+namespace hearth {
+namespace {
+
+using std::chrono::milliseconds;
+using namespace asio::experimental::awaitable_operators;
+
+int count_of(std::string_view text, std::string_view part) {
+    int n = 0;
+    for (std::size_t at = text.find(part); at != std::string_view::npos;
+         at = text.find(part, at + part.size()))
+        ++n;
+    return n;
+}
+
+// What the handler below saw, for the tests to look at.
+struct Seen {
+    int requests = 0;
+    int gone = 0;
+    int waiting = 0;
+    std::optional<Error> body_error;
+    std::string remote;
+};
+
+Task<void> hold(asio::steady_timer& release) {
+    boost::system::error_code ec;
+    co_await release.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+}
+
+// One path per behaviour under test.
+struct Site {
+    Seen& seen;
+    asio::steady_timer& release;  // Held handlers go on when it is cancelled.
+
+    Task<void> echo(ServerExchange& exchange) {
+        Result<std::string> body = co_await exchange.read_body(100);
+        if (!body) {
+            seen.body_error = body.error();
+            const int status = body.error().code == ErrorCode::kTooLarge  ? 413
+                               : body.error().code == ErrorCode::kTimeout ? 408
+                                                                          : 400;
+            (void)co_await exchange.respond(status, HeaderList{}, "bad body");
+            co_return;
+        }
+        const std::string text = std::string(exchange.head().method) + " [" + *body + "]";
+        HeaderList headers;
+        headers.emplace_back("content-type", "text/plain");
+        (void)co_await exchange.respond(200, std::move(headers), text);
+    }
+
+    Task<void> stream(ServerExchange& exchange, int events, bool broken) {
+        HeaderList headers;
+        headers.emplace_back("content-type", "text/event-stream");
+        (void)co_await exchange.start_stream(200, std::move(headers));
+        for (int i = 0; i < events; ++i) {
+            const std::string event = "data: " + std::to_string(i) + "\n\n";
+            (void)co_await exchange.write(event);
+        }
+        if (broken) {
+            exchange.abort();
+            co_return;
+        }
+        (void)co_await exchange.finish_stream();
+    }
+
+    Task<void> wait_gone(ServerExchange& exchange) {
+        ++seen.waiting;
+        const auto first = co_await (hold(release) || exchange.wait_client_gone());
+        --seen.waiting;
+        if (first.index() == 1 && std::get<1>(first)) {
+            ++seen.gone;
+            exchange.abort();
+            co_return;
+        }
+        (void)co_await exchange.respond(200, HeaderList{}, "released");
+    }
+
+    Task<void> serve(ServerExchange& exchange) {
+        ++seen.requests;
+        seen.remote = exchange.remote_address();
+        const std::string path(exchange.head().path);
+        if (path == "/echo") co_return co_await echo(exchange);
+        if (path == "/stream") co_return co_await stream(exchange, 3, false);
+        if (path == "/empty-stream") co_return co_await stream(exchange, 0, false);
+        if (path == "/broken") co_return co_await stream(exchange, 2, true);
+        if (path == "/throw") throw std::runtime_error("handler bug");
+        if (path == "/silent") co_return;
+        if (path == "/throw-in-stream") {
+            (void)co_await exchange.start_stream(200, HeaderList{});
+            (void)co_await exchange.write("some");
+            throw std::runtime_error("handler bug");
+        }
+        if (path == "/gone") co_return co_await wait_gone(exchange);
+        if (path == "/hold") {
+            ++seen.waiting;
+            co_await hold(release);
+            --seen.waiting;
+        }
+        if (path == "/inject") {
+            HeaderList headers;
+            headers.emplace_back("x-value", "a\r\nset-cookie: evil");
+            headers.emplace_back("content-length", "999");
+            headers.emplace_back("Transfer-Encoding", "chunked");
+            co_return (void)co_await exchange.respond(200, std::move(headers), "ok");
+        }
+        if (path == "/none") co_return (void)co_await exchange.respond(204, HeaderList{}, "");
+        (void)co_await exchange.respond(200, HeaderList{}, "plain");
+    }
+};
+
+class HttpServerTest : public testing::Test {
+  protected:
+    HttpServerTest() : release_(io_, std::chrono::hours(1)) {}
+
+    void start(ServerLimits limits = {}) {
+        HttpServer::Options options;
+        options.limits = limits;
+        Site& site = site_;
+        server_.emplace(io_, options, [&site](ServerExchange& e) { return site.serve(e); });
+        const Result<void> started = server_->start();
+        ASSERT_TRUE(started.ok()) << started.error().message;
+    }
+    // Sends raw bytes and returns all that comes until the server closes.
+    std::string talk(std::string bytes) {
+        std::string answer;
+        RawClient client(io_, server_->port());
+        run_until_done(io_, talk_to(client, std::move(bytes), answer));
+        return answer;
+    }
+    static Task<void> talk_to(RawClient& client, std::string bytes, std::string& answer) {
+        co_await client.send(std::move(bytes));
+        answer = co_await client.read_to_end();
+    }
+    static Task<void> exchange(RawClient& client, std::string bytes, std::string marker,
+                               std::string& answer) {
+        co_await client.send(std::move(bytes));
+        answer = co_await client.read_until(std::move(marker));
+    }
+
+    asio::io_context io_;
+    asio::steady_timer release_;
+    Seen seen_;
+    Site site_{seen_, release_};
+    std::optional<HttpServer> server_;
+};
+
+TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
+    start();
+    RawClient client(io_, server_->port());
+    for (int i = 0; i < 3; ++i) {
+        std::string answer;
+        run_until_done(io_, exchange(client, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "plain", answer));
+        EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
+        EXPECT_NE(answer.find("\r\ncontent-length: 5\r\n"), std::string::npos) << answer;
+        EXPECT_NE(answer.find("\r\ndate: "), std::string::npos) << answer;
+        EXPECT_EQ(answer.find("connection:"), std::string::npos) << answer;
+    }
+    EXPECT_EQ(seen_.requests, 3);
+    EXPECT_EQ(seen_.remote, "127.0.0.1");
+    EXPECT_EQ(server_->connections(), 1u);
+    client.close();
+    EXPECT_TRUE(run_until(io_, [&] { return server_->connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
+    start();
+    const std::string answer =
+        talk("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
+             "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
+             "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+             "2\r\nth\r\n3;x=y\r\nree\r\n0\r\nX: y\r\n\r\n"
+             "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_EQ(count_of(answer, "HTTP/1.1 200 OK"), 4) << answer;
+    const std::size_t one = answer.find("POST [one]");
+    const std::size_t two = answer.find("9\r\ndata: 2\n\n\r\n0\r\n\r\n");
+    const std::size_t three = answer.find("POST [three]");
+    const std::size_t four = answer.find("\r\n\r\nplain");
+    EXPECT_LT(one, two);
+    EXPECT_LT(two, three);
+    EXPECT_LT(three, four);
+    EXPECT_NE(four, std::string::npos) << answer;
+    EXPECT_EQ(count_of(answer, "connection: close"), 1);
+}
+
+TEST_F(HttpServerTest, RequestsArriveByteByByte) {
+    start();
+    RawClient client(io_, server_->port());
+    const std::string bytes =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "4\r\nbyte\r\n0\r\n\r\n";
+    for (std::size_t i = 0; i + 1 < bytes.size(); ++i) {
+        run_until_done(io_, client.send(bytes.substr(i, 1)));
+        io_.restart();
+        io_.poll();
+    }
+    std::string answer;
+    run_until_done(io_, exchange(client, bytes.substr(bytes.size() - 1), "]", answer));
+    EXPECT_NE(answer.find("POST [byte]"), std::string::npos) << answer;
+}
+
+TEST_F(HttpServerTest, HeadHasNoBody) {
+    start();
+    const std::string answer =
+        talk("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n"
+             "HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_EQ(count_of(answer, "HTTP/1.1 200 OK"), 3) << answer;
+    EXPECT_EQ(count_of(answer, "content-length: 5"), 2) << answer;
+    EXPECT_EQ(count_of(answer, "\r\n\r\nHTTP/1.1"), 2) << answer;
+    EXPECT_TRUE(answer.ends_with("\r\n\r\n")) << answer;
+}
+
+TEST_F(HttpServerTest, NoContentHasNoFraming) {
+    start();
+    const std::string answer =
+        talk("GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 204 No Content\r\n")) << answer;
+    EXPECT_EQ(answer.find("content-length"), std::string::npos) << answer;
+}
+
+TEST_F(HttpServerTest, Http10) {
+    start();
+    std::string answer = talk("GET /x HTTP/1.0\r\n\r\n");
+    EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with("\r\n\r\nplain")) << answer;
+    // A stream without chunks, ended by the close.
+    answer = talk("GET /stream HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    EXPECT_TRUE(answer.ends_with("\r\n\r\ndata: 0\n\ndata: 1\n\ndata: 2\n\n")) << answer;
+    EXPECT_EQ(answer.find("transfer-encoding"), std::string::npos) << answer;
+    RawClient client(io_, server_->port());
+    for (int i = 0; i < 2; ++i) {
+        run_until_done(io_, exchange(client, "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+                                     "plain", answer));
+        EXPECT_NE(answer.find("connection: keep-alive"), std::string::npos) << answer;
+    }
+}
+
+TEST_F(HttpServerTest, ContinueIsSentWhenTheBodyIsWanted) {
+    start();
+    RawClient client(io_, server_->port());
+    std::string answer;
+    run_until_done(io_, exchange(client,
+                                 "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"
+                                 "Expect: 100-continue\r\n\r\n",
+                                 "\r\n\r\n", answer));
+    EXPECT_EQ(answer, "HTTP/1.1 100 Continue\r\n\r\n");
+    run_until_done(io_, exchange(client, "wait", "]", answer));
+    EXPECT_NE(answer.find("POST [wait]"), std::string::npos) << answer;
+    // An answer instead of 100 leaves it open whether the body comes: the connection must end.
+    answer = talk(
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    EXPECT_EQ(count_of(answer, "100 Continue"), 0) << answer;
+    EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
+}
+
+TEST_F(HttpServerTest, UnreadBodyIsSkippedOrTheConnectionEnds) {
+    start();
+    std::string answer =
+        talk("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+             "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_EQ(count_of(answer, "200 OK"), 2) << answer;
+    // A body too large to skip: the answer arrives although the client is still sending.
+    answer = talk("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n" +
+                  std::string(3'000'000, 'x'));
+    EXPECT_EQ(count_of(answer, "200 OK"), 1) << answer;
+    EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
+}
+
+TEST_F(HttpServerTest, BodyLimit) {
+    start();
+    std::string answer = talk("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n" +
+                              std::string(2'000'000, 'x'));
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 Content Too Large")) << answer;
+    EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
+    answer = talk("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" +
+                  std::string(101, 'x') + "\r\n0\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
+    answer = talk("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+                  "Connection: close\r\n\r\n64\r\n" +
+                  std::string(100, 'x') + "\r\n0\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer;
+}
+
+TEST_F(HttpServerTest, MalformedChunksAreAnError) {
+    start();
+    const std::string answer =
+        talk("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << answer;
+    EXPECT_EQ(seen_.body_error->code, ErrorCode::kCorrupt);
+}
+
+TEST_F(HttpServerTest, BadHeadGetsAnErrorObjectAndTheConnectionEnds) {
+    start();
+    const std::string answer =
+        talk("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 Bad Request\r\n")) << answer;
+    EXPECT_EQ(count_of(answer, "HTTP/1.1"), 1) << answer;
+    EXPECT_NE(answer.find("{\"error\":{\"message\":\"Host is repeated\""), std::string::npos);
+    EXPECT_EQ(seen_.requests, 0);
+}
+
+TEST_F(HttpServerTest, HeadersCannotBeInjectedAndFramingIsOurs) {
+    start();
+    const std::string answer =
+        talk("GET /inject HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_NE(answer.find("x-value: a  set-cookie: evil\r\n"), std::string::npos) << answer;
+    EXPECT_NE(answer.find("content-length: 2\r\n"), std::string::npos) << answer;
+    EXPECT_EQ(answer.find("999"), std::string::npos) << answer;
+    EXPECT_EQ(answer.find("ransfer-"), std::string::npos) << answer;
+}
+
+TEST_F(HttpServerTest, HandlerBugsGive500) {
+    start();
+    for (const char* path : {"/throw", "/silent"}) {
+        const std::string answer =
+            talk(std::string("GET ") + path + " HTTP/1.1\r\nHost: a\r\n\r\n");
+        EXPECT_TRUE(answer.starts_with("HTTP/1.1 500 ")) << answer;
+        EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
+    }
+    const std::string answer = talk("GET /throw-in-stream HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_EQ(answer.find("0\r\n\r\n", answer.find("some")), std::string::npos) << answer;
+}
+
+TEST_F(HttpServerTest, AbortedStreamsAreSeenAsBroken) {
+    start();
+    std::string answer = talk("GET /broken HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_NE(answer.find("data: 1"), std::string::npos) << answer;  // What was written arrives.
+    EXPECT_FALSE(answer.ends_with("0\r\n\r\n")) << answer;
+    RawClient client(io_, server_->port());
+    run_until_done(io_, talk_to(client, "GET /broken HTTP/1.0\r\n\r\n", answer));
+    EXPECT_TRUE(client.reset());
+}
+
+TEST_F(HttpServerTest, EmptyStreamEndsProperly) {
+    start();
+    const std::string answer =
+        talk("GET /empty-stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    EXPECT_TRUE(answer.ends_with("\r\n\r\n0\r\n\r\n")) << answer;
+}
+
+TEST_F(HttpServerTest, SlowHeadIsCutShort) {
+    ServerLimits limits;
+    limits.head_timeout = milliseconds(30);
+    start(limits);
+    const std::string answer = talk("GET / HTTP/1.1\r\nHo");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 408 ")) << answer;
+}
+
+TEST_F(HttpServerTest, IdleConnectionIsClosedInSilence) {
+    ServerLimits limits;
+    limits.idle_timeout = milliseconds(30);
+    start(limits);
+    EXPECT_EQ(talk(""), "");
+    const std::string answer = talk("GET /x HTTP/1.1\r\nHost: a\r\n\r\n");
+    EXPECT_TRUE(answer.ends_with("plain")) << answer;
+}
+
+TEST_F(HttpServerTest, SlowBodyTimesOut) {
+    ServerLimits limits;
+    limits.body_timeout = milliseconds(30);
+    start(limits);
+    for (const char* framing : {"Content-Length: 10", "Transfer-Encoding: chunked"}) {
+        const std::string answer =
+            talk(std::string("POST /echo HTTP/1.1\r\nHost: a\r\n") + framing + "\r\n\r\n5");
+        EXPECT_TRUE(answer.starts_with("HTTP/1.1 408 ")) << answer;
+        EXPECT_EQ(seen_.body_error->code, ErrorCode::kTimeout);
+    }
+}
+
+TEST_F(HttpServerTest, ClientThatDoesNotReadIsCut) {
+    ServerLimits limits;
+    limits.write_timeout = milliseconds(50);
+    HttpServer::Options options;
+    options.limits = limits;
+    std::optional<Error> error;
+    const auto flood = [](ServerExchange& exchange, std::optional<Error>& out) -> Task<void> {
+        (void)co_await exchange.start_stream(200, HeaderList{});
+        const std::string block(1 << 20, 'x');
+        while (!out) {
+            Result<void> sent = co_await exchange.write(block);
+            if (!sent) out = sent.error();
+        }
+    };
+    server_.emplace(io_, options, [&](ServerExchange& e) { return flood(e, error); });
+    ASSERT_TRUE(server_->start().ok());
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 0 && error; }));
+    EXPECT_EQ(error->code, ErrorCode::kTimeout);
+}
+
+TEST_F(HttpServerTest, ClientThatLeavesWakesTheHandler) {
+    start();
+    for (const bool pipelined : {false, true}) {
+        const int before = seen_.gone;
+        RawClient client(io_, server_->port());
+        std::string bytes = "GET /gone HTTP/1.1\r\nHost: a\r\n\r\n";
+        if (pipelined) bytes += "GET /x HTTP/1.1\r\nHost: a\r\n\r\n";
+        run_until_done(io_, client.send(bytes));
+        ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 1; }));
+        EXPECT_EQ(seen_.gone, before);
+        client.close();
+        ASSERT_TRUE(run_until(io_, [&] { return seen_.gone == before + 1; }));
+    }
+    EXPECT_TRUE(run_until(io_, [&] { return server_->connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, BytesSentWhileTheHandlerWaitsAreNotLost) {
+    start();
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 1; }));
+    run_until_done(io_, client.send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+    // More turns of the loop than the wait needs to take the bytes in: it must not spin on them.
+    io_.restart();
+    EXPECT_LT(io_.poll(), 20u);
+    release_.cancel();
+    std::string answer;
+    run_until_done(io_, talk_to(client, "", answer));
+    EXPECT_NE(answer.find("released"), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with("plain")) << answer;
+}
+
+TEST_F(HttpServerTest, WaitDoesNotSpinWhenItsBufferIsFull) {
+    start();
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 1; }));
+    boost::system::error_code ec;
+    const std::string flood(200'000, 'x');
+    client.socket().write_some(asio::buffer(flood), ec);
+    io_.restart();
+    EXPECT_LT(io_.poll(), 50u);
+    io_.restart();
+    EXPECT_EQ(io_.poll(), 0u);
+    EXPECT_EQ(seen_.waiting, 1);
+    client.socket().set_option(asio::socket_base::linger(true, 0));
+    client.close();  // Only a reset can be told apart now.
+    EXPECT_TRUE(run_until(io_, [&] { return seen_.gone == 1; }));
+}
+
+TEST_F(HttpServerTest, ConnectionsAreBounded) {
+    ServerLimits limits;
+    limits.connections_max = 2;
+    start(limits);
+    RawClient one(io_, server_->port());
+    RawClient two(io_, server_->port());
+    ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 2; }));
+    const std::string answer = talk("");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+    EXPECT_NE(answer.find("\"error\""), std::string::npos) << answer;
+    one.close();
+    ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 1; }));
+    RawClient three(io_, server_->port());
+    EXPECT_TRUE(run_until(io_, [&] { return server_->connections() == 2; }));
+}
+
+TEST_F(HttpServerTest, DrainClosesIdleAndLetsBusyFinish) {
+    start();
+    RawClient idle(io_, server_->port());
+    RawClient busy(io_, server_->port());
+    std::string answer;
+    run_until_done(io_, exchange(idle, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "plain", answer));
+    run_until_done(io_, busy.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 1; }));
+    bool drained = false;
+    asio::co_spawn(io_, server_->drain(std::chrono::seconds(60)),
+                   [&](std::exception_ptr) { drained = true; });
+    ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 1; }));
+    EXPECT_FALSE(drained);
+    run_until_done(io_, talk_to(idle, "", answer));
+    EXPECT_EQ(answer, "");
+    release_.cancel();
+    run_until_done(io_, talk_to(busy, "", answer));
+    EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with("plain")) << answer;
+    EXPECT_TRUE(run_until(io_, [&] { return drained; }));
+    boost::system::error_code ec;
+    Tcp::socket late(io_);
+    late.connect(Tcp::endpoint(asio::ip::address_v4::loopback(), server_->port()), ec);
+    EXPECT_EQ(ec, asio::error::connection_refused);
+}
+
+TEST_F(HttpServerTest, DrainCutsWhatOutlivesTheGrace) {
+    start();
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
+    RawClient other(io_, server_->port());
+    run_until_done(io_, other.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 2; }));
+    run_until_done(io_, server_->drain(milliseconds(20)));
+    EXPECT_EQ(server_->connections(), 0u);
+}
+
+// Unwinds a handler's locals when the server goes, whatever the handler waits for.
+struct Witness {
+    bool& gone;
+    ~Witness() { gone = true; }
+};
+
+TEST_F(HttpServerTest, DestructorUnwindsHandlersWhenTheLoopHasStopped) {
+    bool gone = false;
+    HttpServer::Options options;
+    bool waiting = false;
+    asio::steady_timer& release = release_;
+    const auto stuck = [](asio::steady_timer& timer, bool& in, bool& out) -> Task<void> {
+        Witness witness{out};
+        in = true;
+        co_await timer.async_wait(asio::use_awaitable);
+    };
+    server_.emplace(io_, options,
+                    [&](ServerExchange&) { return stuck(release, waiting, gone); });
+    ASSERT_TRUE(server_->start().ok());
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return waiting; }));
+    EXPECT_FALSE(gone);
+    io_.stop();
+    server_.reset();
+    EXPECT_TRUE(gone);
+    EXPECT_TRUE(io_.stopped());
+}
+
+TEST_F(HttpServerTest, LoopMayDieFirst) {
+    auto io = std::make_unique<asio::io_context>();
+    asio::steady_timer release(*io, std::chrono::hours(1));
+    Seen seen;
+    Site site{seen, release};
+    {
+        HttpServer server(*io, HttpServer::Options{},
+                          [&site](ServerExchange& e) { return site.serve(e); });
+        ASSERT_TRUE(server.start().ok());
+        RawClient client(*io, server.port());
+        run_until_done(*io, client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
+        ASSERT_TRUE(run_until(*io, [&] { return seen.waiting == 1; }));
+    }
+    io->restart();
+    io->poll();
+}
+
+TEST_F(HttpServerTest, StopAcceptingFromAnyThread) {
+    start();
+    server_->stop_accepting();
+    io_.restart();
+    io_.poll();
+    boost::system::error_code ec;
+    Tcp::socket late(io_);
+    late.connect(Tcp::endpoint(asio::ip::address_v4::loopback(), server_->port()), ec);
+    EXPECT_EQ(ec, asio::error::connection_refused);
+}
+
+TEST_F(HttpServerTest, ListenErrorsNameTheAddress) {
+    start();
+    HttpServer::Options options;
+    options.port = server_->port();
+    HttpServer second(io_, options, [](ServerExchange&) -> Task<void> { co_return; });
+    const Result<void> started = second.start();
+    ASSERT_FALSE(started.ok());
+    EXPECT_EQ(started.error().code, ErrorCode::kUnavailable);
+    EXPECT_NE(started.error().message.find(server_->endpoint()), std::string::npos);
+}
+
+TEST_F(HttpServerTest, ReusePortSharesOnePort) {
+    HttpServer::Options options;
+    options.reuse_port = true;
+    const HttpHandler handler = [](ServerExchange&) -> Task<void> { co_return; };
+    HttpServer first(io_, options, handler);
+    ASSERT_TRUE(first.start().ok());
+    options.port = first.port();
+    HttpServer second(io_, options, handler);
+    EXPECT_TRUE(second.start().ok());
+}
+
+}  // namespace
+}  // namespace hearth
