@@ -2,7 +2,6 @@
 #include "common/wire/records.h"
 
 #include <charconv>
-#include <cmath>
 #include <cstdio>
 
 namespace hearth {
@@ -18,6 +17,9 @@ std::string text_of(double value) {
     return text;
 }
 
+// No count of ours comes near this; what does would overflow the sums that routers make of it.
+constexpr std::int64_t kNumberMax = 1'000'000'000'000'000;
+
 // Reads named fields into places; remembers the first bad one.
 class Reader {
   public:
@@ -27,10 +29,7 @@ class Reader {
         if (const std::string* text = find(name)) place = *text;
     }
     void read(const char* name, std::int64_t& place) { number(name, place); }
-    void read(const char* name, double& place) {
-        number(name, place);
-        if (!std::isfinite(place)) bad(name);
-    }
+    void read(const char* name, double& place) { number(name, place); }
     void read(const char* name, NodeState& place) {
         const std::string* text = find(name);
         if (!text) return;
@@ -55,8 +54,12 @@ class Reader {
         const std::string* text = find(name);
         if (!text) return;
         const char* end = text->data() + text->size();
-        const auto [stop, failed] = std::from_chars(text->data(), end, place);
-        if (failed != std::errc() || stop != end) bad(name);
+        T value{};
+        const auto [stop, failed] = std::from_chars(text->data(), end, value);
+        // Written so that NaN fails too.
+        const bool in_range = value >= 0 && value <= static_cast<T>(kNumberMax);
+        if (failed != std::errc() || stop != end || !in_range) return bad(name);
+        place = value;
     }
     void bad(const char* name) {
         if (error_.empty()) error_ = std::string("field '") + name + "' of the record is malformed";
