@@ -30,6 +30,8 @@ RopeTable::RopeTable(const ModelConfig& config) : style_(config.rope_style) {
         const double exponent = -2.0 * i / config.rope_dim;
         const double frequency = std::pow(static_cast<double>(config.rope_theta), exponent);
         frequency_.push_back(rescale(frequency, config.rope_scaling));
+        if (!config.rope_freq_factors.empty())
+            frequency_.back() /= config.rope_freq_factors[static_cast<std::size_t>(i)];
     }
 }
 

@@ -45,5 +45,15 @@ TEST(RopeTable, Llama3ScalingKeepsHighAndStretchesLowFrequencies) {
     EXPECT_LT(middle, 1.0f);
 }
 
+TEST(RopeTable, FrequencyFactorsDivideEachPair) {
+    ModelConfig config;
+    config.rope_dim = 4;
+    config.rope_freq_factors = {1.0f, 8.0f};
+    RopeTable table(config);
+    table.grow(2);
+    EXPECT_FLOAT_EQ(table.sin_of(1)[0], static_cast<float>(std::sin(1.0)));
+    EXPECT_FLOAT_EQ(table.sin_of(1)[1], static_cast<float>(std::sin(0.01 / 8.0)));
+}
+
 }  // namespace
 }  // namespace hearth::engine
