@@ -195,6 +195,7 @@ class PooledExchange final : public ClientExchange {
     Task<Result<std::string_view>> read_body_some(milliseconds timeout) override {
         return connection_->read_body_some(timeout);
     }
+    void abort() override { connection_->stream().close(); }
     bool reused() const override { return reused_; }
     bool sent_any() const override { return connection_->stream().wrote_any(); }
 

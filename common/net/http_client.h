@@ -45,6 +45,10 @@ class ClientExchange {
     // Body bytes, framing removed, as a view valid until the next call; empty at the end.
     virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;
 
+    // From another coroutine of the same thread: closes the connection, so that the call that is
+    // running fails with kCancelled at once.
+    virtual void abort() = 0;
+
     virtual bool reused() const = 0;          // A kept connection, which the peer may have closed.
     virtual bool sent_any() const = 0;        // Some byte of the request reached the socket.
 };
