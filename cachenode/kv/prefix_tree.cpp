@@ -164,8 +164,7 @@ std::byte* PrefixTree::extend(Lease& lease, Tokens tokens, Page page, const Pref
     const auto same = at->children.find(tokens);
     Node* const node = same != at->children.end() ? *same : insert(at, tokens, std::move(page));
     touch(node, use);
-    pin(node);
-    unpin(at);
+    if (node->pins++ == 0) ++pages_pinned_;  // The pages before it keep the lease's pin.
     lease.last_ = node;
     lease.pages_.push_back(node->page.data());
     return node->page.data();
