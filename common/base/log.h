@@ -1,37 +1,55 @@
 // log: one line of key=value (or JSON) per event on stderr. Never prompts, raw keys or secrets.
 #pragma once
 
+#include <concepts>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <variant>
 
 namespace hearth::log {
 
 enum class Level { kDebug, kInfo, kWarn, kError };
 
+// A view of its value, so that a filtered line costs no formatting: use it within one call only.
 struct Field {
     std::string_view key;
-    std::string value;
+    std::variant<std::string_view, std::int64_t, std::uint64_t, double, bool> value;
     Field(std::string_view k, std::string_view v) : key(k), value(v) {}
-    Field(std::string_view k, const char* v) : key(k), value(v) {}
-    Field(std::string_view k, const std::string& v) : key(k), value(v) {}
-    Field(std::string_view k, double v);
-    template <typename T>
-        requires std::is_integral_v<T>
-    Field(std::string_view k, T v) : key(k), value(std::to_string(v)) {}
+    Field(std::string_view k, const char* v) : key(k), value(std::string_view(v)) {}
+    Field(std::string_view k, const std::string& v) : key(k), value(std::string_view(v)) {}
+    Field(std::string_view k, double v) : key(k), value(v) {}
+    Field(std::string_view k, bool v) : key(k), value(v) {}
+    template <std::signed_integral T>
+    Field(std::string_view k, T v) : key(k), value(static_cast<std::int64_t>(v)) {}
+    template <std::unsigned_integral T>
+    Field(std::string_view k, T v) : key(k), value(static_cast<std::uint64_t>(v)) {}
 };
 
-void set_level(Level level);                 // Any thread, any time.
-bool set_level(std::string_view name);       // debug, info, warn, error; false if unknown.
+using Fields = std::initializer_list<Field>;
+
+void set_level(Level level);            // Any thread, any time.
+bool set_level(std::string_view name);  // debug, info, warn, error; false if unknown.
 void set_json(bool json);
-void set_program(std::string_view name);     // Printed as program=...; before threads start.
+void set_program(std::string_view name);  // Printed as program=...; before threads start.
 
 // ts=2026-01-01T00:00:00.000Z level=info program=hearth-router event="node joined" node=a
-void write(Level level, std::string_view event, std::initializer_list<Field> fields = {});
-inline void debug(std::string_view e, std::initializer_list<Field> f = {}) { write(Level::kDebug, e, f); }
-inline void info(std::string_view e, std::initializer_list<Field> f = {}) { write(Level::kInfo, e, f); }
-inline void warn(std::string_view e, std::initializer_list<Field> f = {}) { write(Level::kWarn, e, f); }
-inline void error(std::string_view e, std::initializer_list<Field> f = {}) { write(Level::kError, e, f); }
+// Any thread. One write(2) of at most 4,096 bytes, so that lines of several processes on one pipe
+// stay whole; longer texts are cut. While nobody reads the pipe, lines are dropped rather than
+// stopping the program, and the next one that gets through says how many (dropped=N).
+void write(Level level, std::string_view event, Fields fields = {});
+inline void debug(std::string_view e, Fields f = {}) {
+    write(Level::kDebug, e, f);
+}
+inline void info(std::string_view e, Fields f = {}) {
+    write(Level::kInfo, e, f);
+}
+inline void warn(std::string_view e, Fields f = {}) {
+    write(Level::kWarn, e, f);
+}
+inline void error(std::string_view e, Fields f = {}) {
+    write(Level::kError, e, f);
+}
 
 }  // namespace hearth::log

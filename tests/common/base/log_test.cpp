@@ -1,0 +1,231 @@
+// log: shape and quoting of lines, JSON, limits, filtering, and a stderr that nobody reads.
+#include "common/base/log.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <climits>
+#include <limits>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "common/base/rng.h"
+
+namespace hearth {
+namespace {
+
+class LogTest : public testing::Test {
+  protected:
+    void SetUp() override { log::set_program("test"); }
+    void TearDown() override {
+        log::set_level(log::Level::kInfo);
+        log::set_json(false);
+    }
+};
+
+template <typename Act>
+std::string captured(Act act) {
+    testing::internal::CaptureStderr();
+    act();
+    return testing::internal::GetCapturedStderr();
+}
+
+// What follows the time stamp.
+std::string rest_of(const std::string& line) {
+    return line.substr(line.find(' ') + 1);
+}
+
+TEST_F(LogTest, OneLineOfKeysAndValues) {
+    const std::string line = captured([] {
+        log::info("node joined", {{"node", "a"}, {"load", 1.5}, {"tokens", 42}, {"warm", true}});
+    });
+    EXPECT_EQ(
+        rest_of(line),
+        "level=info program=test event=\"node joined\" node=a load=1.5 tokens=42 warm=true\n");
+    // ts=2026-01-01T00:00:00.000Z
+    ASSERT_EQ(line.find(' '), 27u) << line;
+    const std::string shape = "ts=dddd-dd-ddTdd:dd:dd.dddZ";
+    for (std::size_t i = 0; i < shape.size(); ++i) {
+        if (shape[i] == 'd')
+            EXPECT_TRUE(std::isdigit(static_cast<unsigned char>(line[i]))) << line;
+        else
+            EXPECT_EQ(line[i], shape[i]) << line;
+    }
+}
+
+TEST_F(LogTest, ValuesThatCouldForgeFieldsAreQuoted) {
+    const auto value = [](std::string_view v) {
+        const std::string line = captured([v] { log::info("e", {{"k", v}}); });
+        return line.substr(line.find(" k=") + 3);
+    };
+    EXPECT_EQ(value("plain"), "plain\n");
+    EXPECT_EQ(value(""), "\"\"\n");
+    EXPECT_EQ(value("a b"), "\"a b\"\n");
+    EXPECT_EQ(value("a=b"), "\"a=b\"\n");
+    EXPECT_EQ(value("say \"hi\""), "\"say \\\"hi\\\"\"\n");
+    EXPECT_EQ(value("a\nlevel=error"), "\"a\\nlevel=error\"\n");
+    EXPECT_EQ(value("\r\x1b[2J\x7f"), "\"\\u000d\\u001b[2J\\u007f\"\n");
+    EXPECT_EQ(value("h\xc3\xa9"), "\"h\xc3\xa9\"\n");
+    EXPECT_EQ(value("bad\xff\xc3"), "\"bad\\ufffd\\ufffd\"\n");
+}
+
+TEST_F(LogTest, NumbersOfEveryKind) {
+    const std::string line = captured([] {
+        log::info("e", {{"min", std::numeric_limits<std::int64_t>::min()},
+                        {"max", std::numeric_limits<std::uint64_t>::max()},
+                        {"small", static_cast<short>(-3)},
+                        {"nan", std::numeric_limits<double>::quiet_NaN()},
+                        {"low", -std::numeric_limits<double>::infinity()}});
+    });
+    EXPECT_EQ(line.substr(line.find("min=")),
+              "min=-9223372036854775808 max=18446744073709551615 small=-3 nan=nan low=-inf\n");
+}
+
+TEST_F(LogTest, FilterHoldsBackLowerLevels) {
+    const auto all = [] {
+        log::debug("d");
+        log::info("i");
+        log::warn("w");
+        log::error("e");
+    };
+    const auto lines = [](const std::string& text) {
+        return std::count(text.begin(), text.end(), '\n');
+    };
+    EXPECT_EQ(lines(captured(all)), 3);
+    EXPECT_TRUE(log::set_level("error"));
+    EXPECT_EQ(lines(captured(all)), 1);
+    EXPECT_TRUE(log::set_level("debug"));
+    EXPECT_EQ(lines(captured(all)), 4);
+    EXPECT_FALSE(log::set_level("loud"));
+    EXPECT_EQ(lines(captured(all)), 4);
+}
+
+TEST_F(LogTest, JsonLinesParseWhateverIsLogged) {
+    constexpr std::uint64_t kSeed = 7;
+    SCOPED_TRACE("seed " + std::to_string(kSeed));
+    Rng rng(kSeed);
+    log::set_json(true);
+    for (int i = 0; i < 300; ++i) {
+        std::string value;
+        for (std::uint64_t n = rng.below(60); n > 0; --n)
+            value += static_cast<char>(rng.below(4) == 0 ? rng.below(256) : 0xc0 + rng.below(64));
+        const std::string line = captured([&value] {
+            log::warn("an \"event\"", {{"text", value},
+                                       {"count", 3u},
+                                       {"ratio", std::numeric_limits<double>::infinity()},
+                                       {"ok", false}});
+        });
+        boost::json::error_code bad;
+        const auto parsed = boost::json::parse(line, bad);
+        ASSERT_FALSE(bad) << bad.message() << ": " << line;
+        EXPECT_EQ(parsed.at("event"), "an \"event\"");
+        EXPECT_EQ(parsed.at("level"), "warn");
+        EXPECT_EQ(parsed.at("count"), 3);
+        EXPECT_EQ(parsed.at("ok"), false);
+        EXPECT_TRUE(parsed.at("text").is_string());
+    }
+}
+
+TEST_F(LogTest, LongTextsAreCutAndTheLineStaysValid) {
+    log::set_json(true);
+    const std::string huge(100'000, '\x01');
+    const std::string line = captured([&huge] {
+        log::info(huge, {{"a", huge}, {"b", huge}, {"c", huge}, {"d", huge}, {"e", huge}});
+    });
+    EXPECT_LE(line.size(), static_cast<std::size_t>(PIPE_BUF));
+    boost::json::error_code bad;
+    const auto parsed = boost::json::parse(line, bad);
+    ASSERT_FALSE(bad) << bad.message();
+    EXPECT_EQ(parsed.at("cut"), true);
+    EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+}
+
+// Stands in for stderr with a pipe of ours.
+class PipedStderr {
+  public:
+    PipedStderr() : saved_(dup(STDERR_FILENO)) {
+        EXPECT_EQ(pipe2(ends_, O_CLOEXEC), 0);
+        dup2(ends_[1], STDERR_FILENO);
+    }
+    ~PipedStderr() {
+        dup2(saved_, STDERR_FILENO);
+        close(saved_);
+        close(ends_[1]);
+        if (ends_[0] >= 0) close(ends_[0]);
+    }
+    void close_reader() {
+        close(ends_[0]);
+        ends_[0] = -1;
+    }
+    // Everything that is in the pipe now.
+    std::string drain() {
+        std::string all;
+        char block[65536];
+        pollfd reader = {ends_[0], POLLIN, 0};
+        while (poll(&reader, 1, 0) == 1) {
+            const ssize_t n = read(ends_[0], block, sizeof(block));
+            if (n <= 0) break;
+            all.append(block, static_cast<std::size_t>(n));
+        }
+        return all;
+    }
+
+  private:
+    int saved_;
+    int ends_[2] = {-1, -1};
+};
+
+TEST_F(LogTest, APipeNobodyReadsDropsLinesAndSaysHowMany) {
+    PipedStderr stderr_pipe;
+    constexpr int kLines = 3'000;
+    const std::string text(200, 'x');
+    for (int i = 0; i < kLines; ++i) log::info("line", {{"text", text}});  // Far beyond 64 KiB.
+    const std::string first = stderr_pipe.drain();
+    const auto written = std::count(first.begin(), first.end(), '\n');
+    EXPECT_GT(written, 10);
+    EXPECT_LT(written, kLines);
+    EXPECT_EQ(first.back(), '\n') << "a line was cut in two";
+    log::info("after");
+    const std::string second = stderr_pipe.drain();
+    EXPECT_NE(second.find("event=after dropped=" + std::to_string(kLines - written) + "\n"),
+              std::string::npos)
+        << second;
+    log::info("again");
+    EXPECT_EQ(stderr_pipe.drain().find("dropped"), std::string::npos);
+}
+
+TEST_F(LogTest, AClosedReaderDoesNotKillTheProgram) {
+    {
+        PipedStderr stderr_pipe;
+        stderr_pipe.close_reader();
+        log::info("nobody hears this");  // SIGPIPE would end the test here.
+    }
+    const std::string line = captured([] { log::info("heard"); });
+    EXPECT_NE(line.find("event=heard dropped=1\n"), std::string::npos) << line;
+}
+
+TEST_F(LogTest, LinesOfManyThreadsStayWhole) {
+    const std::string all = captured([] {
+        std::vector<std::thread> threads;
+        for (int t = 0; t < 4; ++t)
+            threads.emplace_back([t] {
+                const std::string text(300, static_cast<char>('a' + t));
+                for (int i = 0; i < 200; ++i) log::info("e", {{"text", text}});
+            });
+        for (auto& thread : threads) thread.join();
+    });
+    std::istringstream lines(all);
+    int count = 0;
+    for (std::string line; std::getline(lines, line); ++count) {
+        const std::string text = line.substr(line.find("text=") + 5);
+        ASSERT_EQ(text, std::string(300, text[0])) << line;
+    }
+    EXPECT_EQ(count, 800);
+}
+
+}  // namespace
+}  // namespace hearth
