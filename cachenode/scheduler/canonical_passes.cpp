@@ -6,7 +6,7 @@
 namespace hearth {
 namespace {
 
-constexpr std::size_t kPassesMax = 8;  // They share the engine's batch with turns.
+constexpr std::size_t kPassesMax = 64;  // Turns that end together; each takes pages and a slice.
 
 PrefixUse use_of(const CanonicalTurn& turn, MonotonicNs now) {
     return {now, turn.turn >= 2};

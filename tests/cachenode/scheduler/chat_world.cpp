@@ -9,48 +9,27 @@
 #include "common/base/check.h"
 #include "common/base/rng.h"
 #include "engine/fake_engine.h"
+#include "engine/formats/tiny_vocabulary.h"
 
 namespace hearth::testing {
 namespace {
 
 using engine::TokenId;
-using engine::TokenType;
-
-// The printable stand-in of a byte in byte-level vocabularies.
-std::string rune_of(unsigned byte) {
-    unsigned rune = byte;
-    if (byte <= 32) rune = 256 + byte;
-    if (byte >= 127 && byte <= 160) rune = 289 + (byte - 127);
-    if (byte == 173) rune = 323;
-    if (rune < 128) return std::string(1, static_cast<char>(rune));
-    return {static_cast<char>(0xC0 | (rune >> 6)), static_cast<char>(0x80 | (rune & 63))};
-}
-
-std::string runes_of(const std::string& text) {
-    std::string out;
-    for (const char c : text) out += rune_of(static_cast<unsigned char>(c));
-    return out;
-}
 
 engine::VocabularySpec small_vocabulary() {
+    const engine::TinyVocabulary words = engine::make_tiny_vocabulary();
     engine::VocabularySpec spec;
     spec.pre_tokenizer = "gpt-2";
-    const auto add = [&spec](const std::string& token, TokenType type) {
-        spec.tokens.push_back(token);
-        spec.types.push_back(type);
-        return static_cast<TokenId>(spec.tokens.size()) - 1;
-    };
-    for (unsigned byte = 0; byte < 256; ++byte) add(rune_of(byte), TokenType::kNormal);
-    spec.bos = add("<s>", TokenType::kControl);
-    spec.eos = add("</s>", TokenType::kControl);
-    add("<|im_start|>", TokenType::kControl);
-    spec.end_of_turn = {add("<|im_end|>", TokenType::kControl)};
-    const std::vector<std::pair<std::string, std::string>> merges = {
-        {"e", "r"}, {"t", "h"}, {" ", "a"}, {"o", "n"}, {"th", "e"}, {" ", "the"}, {"a", "l"}};
-    for (const auto& [left, right] : merges) {
-        spec.merges.emplace_back(runes_of(left), runes_of(right));
-        add(runes_of(left + right), TokenType::kNormal);
+    spec.tokens = words.tokens;
+    for (const std::int32_t type : words.types) {
+        spec.types.push_back(type == 3 ? engine::TokenType::kControl : engine::TokenType::kNormal);
     }
+    for (const std::string& merge : words.merges) {
+        const std::size_t space = merge.find(' ');
+        spec.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+    }
+    spec.eos = words.end_of_text;
+    spec.end_of_turn = {words.message_end};
     return spec;
 }
 

@@ -14,7 +14,8 @@
 
 namespace hearth::testing {
 
-// Bytes, some merges that sampling one token at a time will often miss, and ChatML's marks.
+// The tiny models' vocabulary: bytes, each with its value as id; merges that sampling one token at
+// a time will often miss; ChatML's marks.
 const engine::Tokenizer& small_tokenizer();
 const engine::ChatTemplate& small_template();
 engine::TokenId end_of_turn_id();
