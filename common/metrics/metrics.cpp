@@ -39,6 +39,7 @@ template <typename T>
 struct Family {
     prometheus::Family<T>* family = nullptr;
     std::string help;
+    std::vector<double> bounds;  // Of a histogram: the same for all its series, or sums go wrong.
 };
 
 }  // namespace
@@ -51,18 +52,20 @@ class Metrics::State {
     std::map<std::string, Family<prometheus::Gauge>> gauges;
     std::map<std::string, Family<prometheus::Histogram>> histograms;
 
-    // The family of a name, made on first use. Another type or help under one name is our bug.
+    // The family of a name, made on first use. Another type, help or buckets under one name is our
+    // bug.
     template <typename T, typename Builder>
     prometheus::Family<T>& family(std::map<std::string, Family<T>>& known, Builder builder,
-                                  const std::string& name, const std::string& help) {
+                                  const std::string& name, const std::string& help,
+                                  const std::vector<double>& bounds = {}) {
         auto [place, is_new] = known.try_emplace(name);
         if (is_new) {
             const std::size_t kinds =
                 counters.count(name) + gauges.count(name) + histograms.count(name);
             CHECK_MSG(kinds == 1, name);
-            place->second = {&builder.Name(name).Help(help).Register(registry), help};
+            place->second = {&builder.Name(name).Help(help).Register(registry), help, bounds};
         }
-        CHECK_MSG(place->second.help == help, name);
+        CHECK_MSG(place->second.help == help && place->second.bounds == bounds, name);
         return *place->second.family;
     }
 };
@@ -104,7 +107,7 @@ Histogram Metrics::histogram(const std::string& name, const std::string& help,
     const std::lock_guard lock(state_->mutex);
     Histogram handle;
     handle.histogram_ =
-        &state_->family(state_->histograms, prometheus::BuildHistogram(), name, help)
+        &state_->family(state_->histograms, prometheus::BuildHistogram(), name, help, bucket_bounds)
              .Add(labels, bucket_bounds);
     return handle;
 }

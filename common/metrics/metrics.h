@@ -1,4 +1,5 @@
-// Metrics: counters, gauges and histograms by name, and their text exposition. prometheus-cpp's home.
+// Metrics: counters, gauges and histograms by name, and their text exposition. prometheus-cpp's
+// home.
 #pragma once
 
 #include <initializer_list>
@@ -42,12 +43,13 @@ using Labels = std::map<std::string, std::string>;
 
 // Bucket sets of the metric catalogue, in seconds unless the name says otherwise.
 namespace buckets {
-extern const std::vector<double> kTtft, kInterToken, kRequest, kQueue, kOverhead, kStep, kLookup, kTokens;
+extern const std::vector<double> kTtft, kInterToken, kRequest, kQueue, kOverhead, kStep, kLookup,
+    kTokens;
 }
 
 // Registry of one program (in `hearth up`: of one node or router). A look-up by labels costs
 // microseconds: keep the handle. The same name and labels give the same series; a name used with
-// another type or help is our bug and aborts.
+// another type, help or buckets is our bug and aborts.
 class Metrics {
   public:
     Metrics();
@@ -60,7 +62,7 @@ class Metrics {
     Histogram histogram(const std::string& name, const std::string& help,
                         const std::vector<double>& bucket_bounds, const Labels& labels = {});
 
-    std::string expose() const;   // Prometheus text format 0.0.4; also process_* of this process.
+    std::string expose() const;  // Prometheus text format 0.0.4; also process_* of this process.
 
   private:
     class State;
