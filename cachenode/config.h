@@ -1,4 +1,4 @@
-// NodeConfig: every setting of hearth-cachenode; field names are YAML keys, flags and HEARTH_* variables.
+// NodeConfig: the settings of hearth-cachenode; a field's name is its YAML key, flag and variable.
 #pragma once
 
 #include <cstdint>
@@ -11,30 +11,30 @@ namespace hearth {
 struct NodeConfig {
     std::string node_id = "node-1";
     std::string listen = "127.0.0.1:8101";
-    std::string advertise;                     // host:port for routers; empty = the listen address.
-    std::string model_path;                    // GGUF file or Hugging Face folder.
-    std::string served_model_name;             // Empty = the model's own name.
-    std::string chat_template;                 // Empty = recognised from the model.
+    std::string advertise;          // host:port for routers; empty = the listen address.
+    std::string model_path;         // GGUF file or Hugging Face folder.
+    std::string served_model_name;  // Empty = the model's own name.
+    std::string chat_template;      // Empty = recognised from the model.
     std::string backend = "auto";
     std::string isa = "auto";
-    std::int64_t threads = 0;                  // Engine threads; 0 = cores.
-    std::int64_t kv_memory = 512LL << 20;      // Bytes for KV pages.
+    std::int64_t threads = 0;              // Engine threads; 0 = cores.
+    std::int64_t kv_memory = 512LL << 20;  // Bytes for KV pages.
     std::int64_t sequences_max = 32;
     std::int64_t queue_max = 256;
     std::int64_t step_tokens_max = 512;
     std::int64_t chunk_tokens_max = 512;
     bool cache = true;
     std::int64_t body_bytes_max = 16LL << 20;
-    std::int64_t default_max_tokens = 0;       // 0 = what the context leaves.
+    std::int64_t default_max_tokens = 0;  // 0 = what the context leaves.
     double weight = 1.0;
-    std::string redis;                         // host:port; empty = not published.
+    std::string redis;  // host:port; empty = not published.
     std::string redis_password;
     std::string cluster = "default";
-    std::int64_t heartbeat_ms = 1'000;         // Node record lives three heartbeats.
+    std::int64_t heartbeat_ms = 1'000;  // Node record lives three heartbeats.
     std::int64_t session_ttl_ms = 86'400'000;
     std::int64_t drain_grace_ms = 30'000;
 
-    void declare(Options& options);            // Registers every field with its help.
+    void declare(Options& options);  // Registers every field with its help.
 };
 
 }  // namespace hearth

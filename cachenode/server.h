@@ -1,4 +1,4 @@
-// NodeServer: one cache node, whole: API, scheduler, engine, publishing. hearth-cachenode and `hearth up` run it.
+// NodeServer: one whole cache node. hearth-cachenode and `hearth up` run it.
 #pragma once
 
 #include <memory>
@@ -22,8 +22,8 @@ class NodeServer {
                                                     MetadataStore* store, const Clock& clock);
     ~NodeServer();
 
-    Result<void> start();             // Binds, starts the scheduler and the heartbeat.
-    std::string endpoint() const;     // "127.0.0.1:8101", after start().
+    Result<void> start();          // Binds, starts the scheduler and the heartbeat.
+    std::string endpoint() const;  // "127.0.0.1:8101", after start().
     const std::string& generation() const;
     // Not ready -> leaves the membership -> finishes streams until `grace` -> stops.
     Task<void> drain_and_stop(std::chrono::milliseconds grace);

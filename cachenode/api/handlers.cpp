@@ -1,0 +1,172 @@
+// Api: the table of paths, the answers to GET, and /tokenize.
+#include "cachenode/api/handlers.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "cachenode/api/turn_handler.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr std::string_view kModels = "/v1/models";
+constexpr std::array<std::string_view, 3> kPostPaths = {"/v1/chat/completions", "/v1/completions",
+                                                        "/tokenize"};
+constexpr std::array<std::string_view, 4> kGetPaths = {kModels, "/health", "/ready", "/metrics"};
+
+template <std::size_t N>
+bool holds(const std::array<std::string_view, N>& paths, std::string_view path) {
+    return std::find(paths.begin(), paths.end(), path) != paths.end();
+}
+
+bool names_one_model(std::string_view path) {
+    return path.size() > kModels.size() + 1 && path.starts_with(kModels) &&
+           path[kModels.size()] == '/';
+}
+
+ApiError unknown_url(std::string_view method, std::string_view path) {
+    ApiError error;
+    error.status = 404;
+    error.code = "unknown_url";
+    error.message = "Unknown request URL: " + std::string(method) + " " + std::string(path) + ".";
+    return error;
+}
+
+ApiError wrong_method(std::string_view method, std::string_view allowed) {
+    ApiError error;
+    error.status = 405;
+    error.code = "method_not_allowed";
+    error.message = std::string(method) + " is not allowed here; use " + std::string(allowed) + ".";
+    return error;
+}
+
+int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+// RFC 3986 percent-decoding; a '%' without two hex digits stands for itself.
+std::string percent_decoded(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const bool escaped = text[i] == '%' && i + 2 < text.size() && hex_digit(text[i + 1]) >= 0 &&
+                             hex_digit(text[i + 2]) >= 0;
+        out += escaped ? static_cast<char>(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2]))
+                       : text[i];
+        if (escaped) i += 2;
+    }
+    return out;
+}
+
+// Whole pages only: an operator's eye and a JSON reader both get one line.
+std::string status_body(std::string_view status, const std::string& node_id) {
+    return "{\"status\":\"" + std::string(status) + "\",\"node\":\"" + node_id + "\"}";
+}
+
+}  // namespace
+
+HttpHandler Api::handler(std::shared_ptr<Api> api) {
+    return [api](ServerExchange& exchange) { return handle(api, exchange); };
+}
+
+Task<void> Api::handle(std::shared_ptr<Api> self, ServerExchange& exchange) {
+    co_await self->route(exchange);
+}
+
+Task<void> Api::route(ServerExchange& exchange) {
+    const std::string_view method = exchange.head().method;
+    const std::string_view path = exchange.head().path;
+    const bool get = method == "GET" || method == "HEAD";
+    const bool get_path = holds(kGetPaths, path) || names_one_model(path);
+    const bool post_path = holds(kPostPaths, path);
+    if (get && get_path) {
+        co_await serve_get(exchange, path);
+    } else if (method == "POST" && path == "/tokenize") {
+        co_await tokenize(exchange);
+    } else if (method == "POST" && post_path) {
+        const bool chat = path == "/v1/chat/completions";
+        TurnHandler turn(context_, exchange, chat ? Endpoint::kChat : Endpoint::kCompletion);
+        co_await turn.serve();
+    } else if (get_path || post_path) {
+        const std::string_view allowed = post_path ? "POST" : "GET, HEAD";
+        HeaderList fields = context_.headers("application/json", {});
+        fields.emplace_back("allow", allowed);
+        const std::string body = wrong_method(method, allowed).body();
+        (void)co_await exchange.respond(405, fields, body);
+    } else {
+        const ApiError error = unknown_url(method, path);
+        co_await context_.fail(exchange, error, std::string());
+    }
+}
+
+Task<void> Api::answer(ServerExchange& exchange, int status, std::string body) {
+    const HeaderList fields = context_.headers("application/json", {});
+    (void)co_await exchange.respond(status, fields, body);
+}
+
+Task<void> Api::serve_get(ServerExchange& exchange, std::string_view path) {
+    const std::string& node_id = context_.options.node_id;
+    if (path == "/health") {
+        co_await answer(exchange, 200, status_body("ok", node_id));
+    } else if (path == "/ready") {
+        const bool ready = context_.state == NodeState::kReady;
+        co_await answer(exchange, ready ? 200 : 503,
+                        status_body(to_string(context_.state), node_id));
+    } else if (path == "/metrics") {
+        const MetadataStore* store = context_.parts.store;
+        const auto stats = context_.parts.scheduler->stats();
+        const std::string page =
+            context_.parts.metrics->expose(*stats, context_.state, store != nullptr && store->up());
+        const HeaderList fields = context_.headers("text/plain; version=0.0.4; charset=utf-8", {});
+        (void)co_await exchange.respond(200, fields, page);
+    } else if (path == kModels) {
+        co_await answer(exchange, 200, model_list(context_.options.model));
+    } else {
+        const auto error = context_.check_model(percent_decoded(path.substr(kModels.size() + 1)));
+        if (error) {
+            co_await context_.fail(exchange, *error, std::string());
+        } else {
+            co_await answer(exchange, 200, model_object(context_.options.model));
+        }
+    }
+}
+
+// A body with messages is a chat; every other body is judged as a completion.
+std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const {
+    const PromptRenderer& prompts = *context_.parts.prompts;
+    const std::int32_t vocabulary = prompts.tokenizer().size();
+    Result<Prompt> prompt = Prompt{};
+    if (body.find("\"messages\"") != std::string_view::npos) {
+        ChatRequest request;
+        if (auto error = parse_chat_request(body, vocabulary, request)) return error;
+        prompt = prompts.render(request.messages);
+    } else {
+        CompletionRequest request;
+        if (auto error = parse_completion_request(body, vocabulary, request)) return error;
+        prompt = prompts.render(request);
+    }
+    if (!prompt.ok()) return api_error_from(prompt.error(), 0);
+    out = std::move(*prompt);
+    return std::nullopt;
+}
+
+Task<void> Api::tokenize(ServerExchange& exchange) {
+    const std::size_t limit = context_.options.body_bytes_max;
+    const Result<std::string> body = co_await exchange.read_body(limit);
+    Prompt prompt;
+    std::optional<ApiError> error;
+    if (body.ok()) error = tokenized(*body, prompt);
+    if (!body.ok()) error = body_error(body.error(), limit);
+    if (error) {
+        co_await context_.fail(exchange, *error, std::string());
+        co_return;
+    }
+    const std::int64_t context_length = context_.parts.prompts->context_length();
+    co_await answer(exchange, 200, token_list(prompt.tokens, context_length));
+}
+
+}  // namespace hearth

@@ -1,0 +1,81 @@
+// PromptRenderer: template, tokenizer and the length checks around them.
+#include "cachenode/api/prompt.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace hearth {
+
+PromptRenderer::PromptRenderer(std::unique_ptr<engine::Tokenizer> tokenizer,
+                               engine::ChatTemplate chat, std::int64_t context_length)
+    : tokenizer_(std::move(tokenizer)),
+      chat_template_(std::move(chat)),
+      context_length_(context_length) {
+    for (engine::TokenId id = 0; id < tokenizer_->size(); ++id)
+        token_bytes_max_ = std::max(token_bytes_max_, tokenizer_->decode(id, true).size());
+}
+
+Result<std::shared_ptr<const PromptRenderer>> PromptRenderer::make(
+    const engine::Checkpoint& checkpoint, std::string_view template_name) {
+    auto tokenizer = engine::Tokenizer::make(checkpoint.vocabulary);
+    if (!tokenizer.ok()) return tokenizer.error();
+    auto chat = engine::ChatTemplate::make(**tokenizer, checkpoint.chat_template, template_name);
+    if (!chat.ok()) return chat.error();
+    return std::shared_ptr<const PromptRenderer>(new PromptRenderer(
+        std::move(*tokenizer), std::move(*chat), checkpoint.config.context_length));
+}
+
+Result<void> PromptRenderer::check_bytes(std::size_t bytes) const {
+    const auto tokens_min = static_cast<std::int64_t>(bytes / token_bytes_max_);
+    if (tokens_min < context_length_) return {};
+    return make_error(ErrorCode::kTooLarge,
+                      "The model's context holds " + std::to_string(context_length_) +
+                          " tokens; the prompt has at least " + std::to_string(tokens_min) + ".");
+}
+
+Result<Prompt> PromptRenderer::checked(Prompt prompt) const {
+    const auto size = static_cast<std::int64_t>(prompt.tokens.size());
+    if (size < context_length_) return prompt;
+    return make_error(ErrorCode::kTooLarge, "The model's context holds " +
+                                                std::to_string(context_length_) +
+                                                " tokens; the prompt has " + std::to_string(size) +
+                                                " and leaves no room for a reply.");
+}
+
+Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& messages) const {
+    std::size_t bytes = 0;
+    for (const engine::ChatMessage& message : messages) bytes += message.content.size();
+    if (auto fits = check_bytes(bytes); !fits.ok()) return fits.error();
+    Prompt prompt;
+    chat_template_.render(messages, /*add_reply_prompt=*/true, prompt.tokens);
+    const auto last = std::find_if(messages.rbegin(), messages.rend(), [](const auto& message) {
+        return message.role == engine::Role::kAssistant;
+    });
+    if (last != messages.rend()) {
+        const std::vector<engine::ChatMessage> earlier(messages.begin(), last.base());
+        std::vector<engine::TokenId> history;
+        chat_template_.render(earlier, /*add_reply_prompt=*/false, history);
+        const auto differ = std::mismatch(history.begin(), history.end(), prompt.tokens.begin(),
+                                          prompt.tokens.end());
+        prompt.history_tokens = differ.first - history.begin();
+    }
+    return checked(std::move(prompt));
+}
+
+Result<Prompt> PromptRenderer::render(const CompletionRequest& request) const {
+    if (auto fits = check_bytes(request.text.size()); !fits.ok()) return fits.error();
+    Prompt prompt;
+    if (request.is_tokens) {
+        prompt.tokens = request.tokens;
+    } else {
+        const engine::VocabularySpec& spec = tokenizer_->spec();
+        if (spec.add_bos && spec.bos >= 0) prompt.tokens.push_back(spec.bos);
+        // The caller of this endpoint writes templates by hand, so marks are marks here.
+        tokenizer_->encode(request.text, engine::Tokenizer::Special::kParse, prompt.tokens);
+    }
+    if (prompt.tokens.empty())
+        return make_error(ErrorCode::kInvalidArgument, "'prompt' must not be empty.");
+    return checked(std::move(prompt));
+}
+
+}  // namespace hearth

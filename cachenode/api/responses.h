@@ -1,0 +1,67 @@
+// Responses: OpenAI's shapes for answers, stream chunks, usage and the model list, as bytes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cachenode/api/api_error.h"
+#include "cachenode/scheduler/turn.h"
+#include "engine/text/sampler.h"
+#include "engine/text/tokenizer.h"
+
+namespace hearth {
+
+enum class Endpoint { kChat, kCompletion };
+
+// The same in every chunk of one answer.
+struct ReplyHead {
+    Endpoint endpoint = Endpoint::kChat;
+    std::string id;            // "chatcmpl-..." or "cmpl-..."
+    std::int64_t created = 0;  // Unix seconds.
+    std::string model;
+    std::string fingerprint;     // system_fingerprint; names the weights.
+    bool logprobs = false;       // The request asked for them.
+    bool include_usage = false;  // The stream ends with a usage chunk.
+};
+
+// Bytes of one answer, streamed (SSE events: "data: ...\n\n") or whole. Chunks never split a UTF-8
+// character as long as the texts given do not. One owner; the tokenizer outlives it.
+class ReplyWriter {
+  public:
+    ReplyWriter(ReplyHead head, const engine::Tokenizer& tokenizer)
+        : head_(std::move(head)), tokenizer_(tokenizer) {}
+
+    const ReplyHead& head() const { return head_; }
+
+    std::string first_chunk() const;  // Chat: the role. Completions have none: "".
+    std::string chunk(std::string_view text, std::span<const engine::Sampled> logprobs);
+    // The finish chunk, the usage chunk if wanted, and [DONE].
+    std::string last_chunks(FinishReason finish, const TurnUsage& usage) const;
+
+    std::string whole(std::string_view text, std::span<const engine::Sampled> logprobs,
+                      FinishReason finish, const TurnUsage& usage);
+
+  private:
+    ReplyHead head_;
+    const engine::Tokenizer& tokenizer_;
+    std::int64_t text_offset_ = 0;  // Characters so far; completions' logprobs want it.
+};
+
+// An error in mid-stream, as the official clients understand it; no [DONE] follows.
+std::string error_event(const ApiError& error);
+
+struct ServedModel {
+    std::string name;
+    std::int64_t created = 0;  // Unix seconds; when this node loaded it.
+    std::int64_t context_length = 0;
+};
+std::string model_object(const ServedModel& model);
+std::string model_list(const ServedModel& model);
+
+// The answer of /tokenize: {"count","max_model_len","tokens"}.
+std::string token_list(std::span<const engine::TokenId> tokens, std::int64_t context_length);
+
+}  // namespace hearth

@@ -1,0 +1,272 @@
+// TurnHandler: read, check, render, submit; then events out as SSE or as one body.
+#include "cachenode/api/turn_handler.h"
+
+#include <algorithm>
+#include <exception>
+#include <iterator>
+#include <utility>
+
+#include "common/base/log.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr std::string_view kJson = "application/json";
+
+ApiError not_serving() {
+    const Error error = make_error(ErrorCode::kUnavailable,
+                                   "This node takes no new turns: it is starting or draining.");
+    return api_error_from(error, 1);
+}
+
+// wait_client_gone() as a child of the turn: the parent ends it and waits for its end.
+class GoneWatch {
+  public:
+    GoneWatch(asio::any_io_executor executor, ServerExchange& exchange,
+              std::shared_ptr<TurnStream> stream)
+        : state_(std::make_shared<State>(executor)) {
+        auto ended = [state = state_, stream](std::exception_ptr, bool gone) {
+            state->running = false;
+            if (gone) stream->client_gone();
+            state->wake.cancel();
+        };
+        asio::co_spawn(executor, exchange.wait_client_gone(),
+                       asio::bind_cancellation_slot(state_->signal.slot(), std::move(ended)));
+    }
+
+    Task<void> end() {
+        if (state_->running) state_->signal.emit(asio::cancellation_type::terminal);
+        while (state_->running) {
+            state_->wake.expires_at(asio::steady_timer::time_point::max());
+            boost::system::error_code ignored;
+            co_await state_->wake.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        }
+    }
+
+  private:
+    struct State {
+        explicit State(const asio::any_io_executor& executor) : wake(executor) {}
+        asio::cancellation_signal signal;
+        asio::steady_timer wake;
+        bool running = true;
+    };
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace
+
+TurnHandler::~TurnHandler() {
+    if (running_) context_.parts.scheduler->cancel(*running_);
+}
+
+Task<void> TurnHandler::serve() {
+    turn_.arrived = context_.parts.clock->now();
+    std::optional<ApiError> error = read_turn_headers(exchange_.head(), headers_);
+    if (headers_.request_id.empty()) headers_.request_id = context_.fresh_id("req-");
+    if (!error && context_.state != NodeState::kReady) error = not_serving();
+    if (!error) {
+        const std::size_t limit = context_.options.body_bytes_max;
+        const Result<std::string> body = co_await exchange_.read_body(limit);
+        if (body.ok()) error = prepare(*body);
+        if (!body.ok()) error = body_error(body.error(), limit);
+    }
+    if (!error) error = co_await admit();
+    if (error) {
+        co_await context_.fail(exchange_, *error, headers_.request_id);
+        co_return;
+    }
+    co_await relay_watched();
+}
+
+std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
+    const PromptRenderer& prompts = *context_.parts.prompts;
+    const std::int32_t vocabulary = prompts.tokenizer().size();
+    if (endpoint_ == Endpoint::kCompletion) {
+        CompletionRequest request;
+        if (auto error = parse_completion_request(body, vocabulary, request)) return error;
+        if (auto error = context_.check_model(request.model)) return error;
+        return set_turn(request.options, prompts.render(request));
+    }
+    ChatRequest request;
+    if (auto error = parse_chat_request(body, vocabulary, request)) return error;
+    if (auto error = context_.check_model(request.model)) return error;
+    if (auto error = set_turn(request.options, prompts.render(request.messages))) return error;
+    const std::vector<std::string>& stops = prompts.chat_template().stop_strings();
+    turn_.stop.insert(turn_.stop.end(), stops.begin(), stops.end());
+    turn_.canonical_reply = [shared = context_.parts.prompts](const std::string& reply) {
+        std::vector<engine::TokenId> ids;
+        shared->chat_template().render_reply(reply, ids);
+        return ids;
+    };
+    return std::nullopt;
+}
+
+std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<Prompt> prompt) {
+    if (!prompt.ok()) {
+        ApiError error = api_error_from(prompt.error(), 0);
+        error.param = endpoint_ == Endpoint::kChat ? "messages" : "prompt";
+        return error;
+    }
+    turn_.prompt = std::move(prompt->tokens);
+    turn_.history_tokens = prompt->history_tokens;
+    turn_.session = headers_.session;
+    turn_.salt = headers_.salt;
+    turn_.sampling = asked.sampling;
+    if (!asked.seeded) turn_.sampling.seed = context_.rng.next();
+    turn_.min_tokens = asked.min_tokens;
+    turn_.ignore_eos = asked.ignore_eos;
+    turn_.stop = asked.stop;
+    turn_.stop_token_ids = asked.stop_token_ids;
+    turn_.cache_read = turn_.cache_write = asked.cache_prompt;
+    if (headers_.deadline_ms) turn_.deadline = turn_.arrived + *headers_.deadline_ms * kMs;
+    stream_wanted_ = asked.stream;
+    start_writer(asked);
+    return set_max_tokens(asked);
+}
+
+std::optional<ApiError> TurnHandler::set_max_tokens(const TurnOptions& asked) {
+    const auto used = static_cast<std::int64_t>(turn_.prompt.size());
+    const std::int64_t context_left = context_.parts.prompts->context_length() - used;
+    if (asked.max_tokens && *asked.max_tokens > context_left) {
+        const std::string limit = std::to_string(context_left + used);
+        return invalid_field(endpoint_ == Endpoint::kChat ? "messages" : "prompt",
+                             "context_length_exceeded",
+                             "The model's context holds " + limit + " tokens; the prompt has " +
+                                 std::to_string(used) + " and the reply may have " +
+                                 std::to_string(*asked.max_tokens) + ".");
+    }
+    std::int64_t most = std::min(context_left, context_.options.kv_tokens_max - used);
+    if (context_.options.default_max_tokens > 0)
+        most = std::min(most, context_.options.default_max_tokens);
+    turn_.max_tokens = asked.max_tokens.value_or(std::max<std::int64_t>(most, 1));
+    turn_.min_tokens = std::min(turn_.min_tokens, turn_.max_tokens);
+    return std::nullopt;
+}
+
+void TurnHandler::start_writer(const TurnOptions& asked) {
+    ReplyHead head;
+    head.endpoint = endpoint_;
+    head.id = context_.fresh_id(endpoint_ == Endpoint::kChat ? "chatcmpl-" : "cmpl-");
+    head.created = context_.parts.clock->unix_now() / 1000;
+    head.model = context_.options.model.name;
+    head.fingerprint = context_.options.fingerprint;
+    head.logprobs = asked.sampling.top_logprobs >= 0;
+    head.include_usage = asked.include_usage;
+    writer_.emplace(std::move(head), context_.parts.prompts->tokenizer());
+}
+
+Task<std::optional<ApiError>> TurnHandler::admit() {
+    Publisher* publisher = context_.parts.publisher.get();
+    if (publisher != nullptr && turn_.session) {
+        const SessionKey key = *turn_.session;
+        turn_.hint = co_await publisher->find_hint(key, turn_.history_tokens);
+    }
+    stream_ = std::make_shared<TurnStream>(co_await asio::this_coro::executor);
+    turn_.sink = [stream = stream_](TurnEvent event) { stream->push(std::move(event)); };
+    const Result<TurnId> id = context_.parts.scheduler->submit(std::move(turn_));
+    if (!id.ok()) {
+        ApiError error = api_error_from(id.error(), context_.retry_after_s());
+        if (error.status == 400) error.param = endpoint_ == Endpoint::kChat ? "messages" : "prompt";
+        co_return error;
+    }
+    running_ = *id;
+    stream_->on_overflow(
+        [scheduler = context_.parts.scheduler, turn = *id] { scheduler->cancel(turn); });
+    co_return std::nullopt;
+}
+
+Task<void> TurnHandler::relay_watched() {
+    GoneWatch watch(co_await asio::this_coro::executor, exchange_, stream_);
+    std::exception_ptr failure;
+    try {
+        co_await relay();
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    co_await watch.end();
+    if (!exchange_.answered()) exchange_.abort();  // The client has gone; nobody to answer.
+    if (failure) std::rethrow_exception(failure);
+}
+
+Task<void> TurnHandler::relay() {
+    bool more = true;
+    while (more) {
+        const std::vector<TurnEvent> events = co_await stream_->next();
+        if (events.empty()) co_return;  // The client has gone; the destructor cancels.
+        const bool over = events.back().kind != TurnEvent::Kind::kToken;
+        if (over) running_.reset();
+        if (stream_wanted_) {
+            more = co_await take_streamed(events);
+        } else {
+            more = co_await take_whole(events);
+        }
+    }
+}
+
+std::optional<ApiError> TurnHandler::failure_of(const TurnEvent& event) const {
+    if (event.kind == TurnEvent::Kind::kFailed)
+        return api_error_from(event.error, context_.retry_after_s());
+    const bool cut =
+        event.finish == FinishReason::kCancelled || event.finish == FinishReason::kError;
+    if (event.kind != TurnEvent::Kind::kDone || !cut) return std::nullopt;
+    const Error error = make_error(ErrorCode::kCancelled, "The node ended this turn.");
+    return api_error_from(error, 1);
+}
+
+// Writes one batch of events; true while more are to come.
+Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
+    std::string out;
+    if (!exchange_.answered()) {
+        if (const auto failure = failure_of(events.front())) {
+            co_await context_.fail(exchange_, *failure, headers_.request_id);
+            co_return false;
+        }
+        HeaderList fields = context_.headers("text/event-stream", headers_.request_id);
+        fields.emplace_back("cache-control", "no-cache");
+        const Result<void> started = co_await exchange_.start_stream(200, fields);
+        if (!started.ok()) co_return false;
+        out = writer_->first_chunk();
+    }
+    bool last = false;
+    for (const TurnEvent& event : events) {
+        if (!event.text.empty() || !event.logprobs.empty())
+            out += writer_->chunk(event.text, event.logprobs);
+        if (event.kind == TurnEvent::Kind::kToken) continue;
+        last = true;
+        const auto failure = failure_of(event);
+        out += failure ? error_event(*failure) : writer_->last_chunks(event.finish, event.usage);
+    }
+    const bool sent = co_await write(out, last);
+    co_return sent && !last;
+}
+
+Task<bool> TurnHandler::write(const std::string& bytes, bool last) {
+    if (!bytes.empty()) {
+        const Result<void> written = co_await exchange_.write(bytes);
+        if (!written.ok()) co_return false;
+    }
+    if (!last) co_return true;
+    const Result<void> finished = co_await exchange_.finish_stream();
+    co_return finished.ok();
+}
+
+// Collects one batch of events and answers after the last; true while more are to come.
+Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
+    for (const TurnEvent& event : events) {
+        text_ += event.text;
+        logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
+        if (event.kind == TurnEvent::Kind::kToken) continue;
+        if (const auto failure = failure_of(event)) {
+            co_await context_.fail(exchange_, *failure, headers_.request_id);
+            co_return false;
+        }
+        const HeaderList fields = context_.headers(kJson, headers_.request_id);
+        const std::string body = writer_->whole(text_, logprobs_, event.finish, event.usage);
+        (void)co_await exchange_.respond(200, fields, body);
+        co_return false;
+    }
+    co_return true;
+}
+
+}  // namespace hearth

@@ -1,0 +1,68 @@
+// TurnHeaders: parsing of the hearth-* request headers.
+#include "cachenode/api/turn_headers.h"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "common/wire/headers.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr std::size_t kRequestIdBytesMax = 128;
+constexpr std::size_t kTenantDigitsMax = 64;
+constexpr std::int64_t kDeadlineMsMax = 86'400'000;
+
+bool is_hex(std::string_view text) {
+    return std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    });
+}
+
+// Ids go into logs and headers: nothing that could break a line or a quote.
+bool is_safe_id(std::string_view text) {
+    const auto safe = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               std::string_view("-_.:").find(c) != std::string_view::npos;
+    };
+    return !text.empty() && text.size() <= kRequestIdBytesMax &&
+           std::all_of(text.begin(), text.end(), safe);
+}
+
+ApiError bad_header(std::string_view name, std::string_view rule) {
+    return invalid_field(std::string(name), "invalid_value",
+                         "The header " + std::string(name) + " " + std::string(rule) + ".");
+}
+
+}  // namespace
+
+std::optional<ApiError> read_turn_headers(const RequestHead& head, TurnHeaders& out) {
+    for (const std::string_view name : {header::kRequestId, std::string_view("x-request-id")}) {
+        const std::string_view id = head.find(name);
+        if (out.request_id.empty() && is_safe_id(id)) out.request_id = id;
+    }
+    if (const std::string_view text = head.find(header::kSession); !text.empty()) {
+        auto key = SessionKey::from_hex(text);
+        if (!key.ok() || head.count(header::kSession) > 1)
+            return bad_header(header::kSession, "must be 32 hex digits, once");
+        out.session = *key;
+    }
+    if (const std::string_view text = head.find(header::kTenant); !text.empty()) {
+        if (!is_hex(text) || text.size() > kTenantDigitsMax || head.count(header::kTenant) > 1)
+            return bad_header(header::kTenant, "must be at most 64 hex digits, once");
+        out.salt = text;
+    }
+    if (const std::string_view text = head.find(header::kDeadline); !text.empty()) {
+        std::int64_t ms = -1;
+        const char* end = text.data() + text.size();
+        const auto parsed = std::from_chars(text.data(), end, ms);
+        if (parsed.ec != std::errc{} || parsed.ptr != end || ms < 0 || ms > kDeadlineMsMax)
+            return bad_header(header::kDeadline, "must be milliseconds, 0 to 86400000");
+        out.deadline_ms = ms;
+    }
+    return std::nullopt;
+}
+
+}  // namespace hearth

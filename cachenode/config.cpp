@@ -1,0 +1,104 @@
+// NodeConfig: names, helps and ranges of hearth-cachenode's settings.
+#include "cachenode/config.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "common/net/http_server.h"
+#include "engine/text/chat_template.h"
+
+namespace hearth {
+
+namespace {
+
+Result<void> bad(std::string_view field, std::string_view rule) {
+    return make_error(ErrorCode::kInvalidArgument, std::string(field) + ": " + std::string(rule));
+}
+
+template <std::size_t N>
+Result<void> one_of(std::string_view field, std::string_view value,
+                    const std::array<std::string_view, N>& allowed) {
+    if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return {};
+    std::string list;
+    for (const std::string_view each : allowed)
+        list += (list.empty() ? "" : ", ") + std::string(each);
+    return bad(field, "'" + std::string(value) + "' is not one of " + list);
+}
+
+Result<void> address(std::string_view field, const std::string& value) {
+    if (value.empty()) return {};
+    const auto parts = split_host_port(value);
+    if (!parts.ok()) return bad(field, parts.error().message);
+    return {};
+}
+
+Result<void> check(const NodeConfig& config) {
+    constexpr std::array<std::string_view, 4> kBackends = {"auto", "ref", "cpu", "cuda"};
+    constexpr std::array<std::string_view, 4> kIsas = {"auto", "avx512vnni", "avx2", "generic"};
+    // The id goes into headers, labels and Redis keys as it is.
+    constexpr std::string_view kIdCharacters =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    if (config.node_id.empty() || config.node_id.size() > 128 ||
+        config.node_id.find_first_not_of(kIdCharacters) != std::string::npos)
+        return bad("node_id", "must be 1 to 128 letters, digits, '-', '_' or '.'");
+    if (config.model_path.empty())
+        return bad("model_path", "is required: a GGUF file or a Hugging Face folder");
+    if (config.listen.empty()) return bad("listen", "must be host:port");
+    if (auto ok = address("listen", config.listen); !ok) return ok;
+    if (auto ok = address("advertise", config.advertise); !ok) return ok;
+    if (auto ok = address("redis", config.redis); !ok) return ok;
+    if (auto ok = one_of("backend", config.backend, kBackends); !ok) return ok;
+    if (auto ok = one_of("isa", config.isa, kIsas); !ok) return ok;
+    if (!config.chat_template.empty()) {
+        const auto kind = engine::template_kind_from(config.chat_template);
+        if (!kind.ok()) return bad("chat_template", kind.error().message);
+    }
+    if (config.kv_memory < (1 << 20)) return bad("kv_memory", "must be at least 1MiB");
+    if (config.body_bytes_max < 1024) return bad("body_bytes_max", "must be at least 1024");
+    if (config.heartbeat_ms < 50 || config.heartbeat_ms > 60'000)
+        return bad("heartbeat_ms", "must be between 50ms and 1m");
+    if (config.session_ttl_ms < 1'000) return bad("session_ttl_ms", "must be at least 1s");
+    return {};
+}
+
+}  // namespace
+
+void NodeConfig::declare(Options& options) {
+    constexpr std::int64_t kTokensMax = 1 << 20;
+    options.add("node_id", node_id, "Stable name of this node; placement hashes it");
+    options.add("listen", listen, "host:port to serve on; port 0 = any free port");
+    options.add("advertise", advertise, "host:port that routers use; empty = the listen address");
+    options.add("model_path", model_path, "Model: a GGUF file or a Hugging Face folder");
+    options.add("served_model_name", served_model_name,
+                "Name in /v1/models and in requests; empty = the model's own name");
+    options.add("chat_template", chat_template,
+                "chatml, llama2, llama3, zephyr or plain; empty = recognised from the model");
+    options.add("backend", backend, "auto, ref, cpu or cuda");
+    options.add("isa", isa, "CPU instruction set: auto, avx512vnni, avx2 or generic");
+    options.add("threads", threads, 0, 1024, "Engine threads; 0 = one per core");
+    options.add_bytes("kv_memory", kv_memory, "Memory for KV pages, such as 512MiB");
+    options.add("sequences_max", sequences_max, 1, 1024, "Sequences that run at once");
+    options.add("queue_max", queue_max, 1, 100'000, "Turns that wait; more are refused with 429");
+    options.add("step_tokens_max", step_tokens_max, 1, kTokensMax,
+                "Token budget of one step: decodes first, then prefill");
+    options.add("chunk_tokens_max", chunk_tokens_max, 1, kTokensMax,
+                "Largest piece of one prompt in a step");
+    options.add("cache", cache, "Reuse KV across turns; false computes every prompt whole");
+    options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
+    options.add("default_max_tokens", default_max_tokens, 0, kTokensMax * 16,
+                "Reply length when a request names none; 0 = what the context leaves");
+    options.add("weight", weight, 0.01, 100.0, "Share of new sessions relative to other nodes");
+    options.add("redis", redis, "host:port of Redis; empty = nothing is published");
+    options.add_secret("redis_password", redis_password, "Password for AUTH");
+    options.add("cluster", cluster, "Name that separates fleets in one Redis");
+    options.add_duration_ms("heartbeat_ms", heartbeat_ms,
+                            "Time between node records; a record lives three of them");
+    options.add_duration_ms("session_ttl_ms", session_ttl_ms,
+                            "How long the store remembers where a session is");
+    options.add_duration_ms("drain_grace_ms", drain_grace_ms,
+                            "How long SIGTERM waits for running replies");
+    options.add_check([this] { return check(*this); });
+}
+
+}  // namespace hearth

@@ -1,0 +1,129 @@
+// hearth-cachenode: configuration, model, server; then signals until the node has drained.
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "cachenode/config.h"
+#include "cachenode/server.h"
+#include "common/base/log.h"
+#include "common/redis/redis_store.h"
+
+namespace hearth {
+namespace {
+
+// Says every two seconds that the model still loads: a big one takes a while and looks hung.
+class LoadNotice {
+  public:
+    LoadNotice(std::string path, const Clock& clock)
+        : path_(std::move(path)),
+          clock_(clock),
+          started_(clock.now()),
+          thread_([this] { run(); }) {}
+    ~LoadNotice() {
+        {
+            const std::lock_guard lock(mutex_);
+            done_ = true;
+        }
+        changed_.notify_one();
+        thread_.join();
+    }
+
+  private:
+    void run() {
+        std::unique_lock lock(mutex_);
+        while (!changed_.wait_for(lock, std::chrono::seconds(2), [this] { return done_; }))
+            log::info("loading model",
+                      {{"path", path_}, {"seconds", seconds(clock_.now() - started_)}});
+    }
+
+    const std::string path_;
+    const Clock& clock_;
+    const MonotonicNs started_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool done_ = false;
+    std::thread thread_;  // Last: it uses all the above.
+};
+
+Task<void> serve_until_signal(asio::signal_set& signals, NodeServer& server, RedisStore* store,
+                              std::chrono::milliseconds grace) {
+    co_await signals.async_wait(asio::use_awaitable);
+    signals.clear();  // A second signal ends the process at once, by its default action.
+    co_await server.drain_and_stop(grace);
+    if (store != nullptr) store->stop();
+}
+
+// Wrong settings are the operator's to mend (2); everything else is the world's (1).
+int failed(const Error& error) {
+    log::error("cannot start", {{"error", error.message}});
+    const bool config =
+        error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalidArgument;
+    return config ? 2 : 1;
+}
+
+std::unique_ptr<RedisStore> make_store(asio::io_context& io, const NodeConfig& config) {
+    if (config.redis.empty()) return nullptr;
+    RedisOptions options;
+    options.address = config.redis;
+    options.password = config.redis_password;
+    options.cluster = config.cluster;
+    return std::make_unique<RedisStore>(io, options);
+}
+
+Result<std::unique_ptr<NodeServer>> load(asio::io_context& io, const NodeConfig& config,
+                                         MetadataStore* store, const Clock& clock) {
+    const LoadNotice notice(config.model_path, clock);
+    auto checkpoint = engine::load_checkpoint(config.model_path);
+    if (!checkpoint.ok()) return checkpoint.error();
+    return NodeServer::make(io, config, std::move(*checkpoint), store, clock);
+}
+
+int run(const NodeConfig& config) {
+    const SystemClock& clock = SystemClock::instance();
+    asio::io_context io(1);
+    const std::unique_ptr<RedisStore> store = make_store(io, config);
+    auto server = load(io, config, store.get(), clock);
+    if (!server.ok()) return failed(server.error());
+    asio::signal_set signals(io, SIGINT, SIGTERM);  // From here on a signal means drain.
+    if (store) store->start();
+    if (auto started = (*server)->start(); !started.ok()) return failed(started.error());
+    std::exception_ptr failure;
+    const std::chrono::milliseconds grace(config.drain_grace_ms);
+    asio::co_spawn(io, serve_until_signal(signals, **server, store.get(), grace),
+                   [&](std::exception_ptr thrown) {
+                       failure = thrown;
+                       io.stop();
+                   });
+    std::printf("ready http://%s\n", (*server)->endpoint().c_str());
+    std::fflush(stdout);
+    io.run();
+    if (failure) std::rethrow_exception(failure);
+    return 0;
+}
+
+}  // namespace
+}  // namespace hearth
+
+int main(int argc, char** argv) {
+    using namespace hearth;
+    log::set_program("hearth-cachenode");
+    NodeConfig config;
+    Options options("hearth-cachenode",
+                    "One cache node: an OpenAI-compatible server that keeps KV.",
+                    {"hearth-cachenode --model-path model.gguf --listen 127.0.0.1:8101",
+                     "hearth-cachenode --config node.yaml --redis 127.0.0.1:6379"});
+    config.declare(options);
+    if (const int code = options.parse(argc, argv); code >= 0) return code;
+    log::set_json(options.log_json());
+    log::set_level(options.log_level());
+    try {
+        return run(config);
+    } catch (const std::exception& error) {
+        log::error("stopped by an unexpected failure", {{"error", error.what()}});
+        return 1;
+    }
+}

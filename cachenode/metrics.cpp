@@ -1,0 +1,219 @@
+// NodeMetrics: the catalogue's names, helps and label values, and where each value comes from.
+#include "cachenode/metrics.h"
+
+#include <algorithm>
+
+#include "common/config/version.h"
+
+namespace hearth {
+
+namespace {
+
+constexpr const char* kDevice = "device";
+constexpr std::array kMissReasons = {"rerouted", "evicted",   "expired", "diverged", "salt",
+                                     "capacity", "node_lost", "corrupt", "declined"};
+constexpr std::array kOperations = {"heartbeat", "publish", "lookup"};
+
+// The label of time to first token: how much of what could be reused was reused.
+std::string cache_outcome(const TurnUsage& usage) {
+    if (usage.reusable_tokens > 0 && usage.reused_tokens == usage.reusable_tokens) return "warm";
+    return usage.cached_tokens > 0 ? "partial" : "cold";
+}
+
+std::string result_label(const Result<void>& result) {
+    if (result.ok()) return "ok";
+    return result.error().code == ErrorCode::kTimeout ? "timeout" : "error";
+}
+
+}  // namespace
+
+NodeMetrics::NodeMetrics(const NodeMetricsFacts& facts) : model_(facts.model) {
+    declare_counters();
+    declare_histograms();
+    declare_gauges(facts);
+}
+
+void NodeMetrics::declare_counters() {
+    const auto counter = [this](const char* name, const char* help, Labels labels = {}) {
+        labels["model"] = model_;
+        return metrics_.counter(name, help, labels);
+    };
+    constexpr const char* kPrompt = "hearth_engine_prompt_tokens_total";
+    constexpr const char* kPromptHelp =
+        "Prompt tokens by where their KV came from; the sum over source is every prompt token "
+        "once.";
+    prompt_device_.counter = counter(kPrompt, kPromptHelp, {{"source", kDevice}});
+    prompt_computed_.counter = counter(kPrompt, kPromptHelp, {{"source", "computed"}});
+    reusable_.counter = counter("hearth_engine_reusable_tokens_total",
+                                "Prompt tokens whose KV an earlier turn of the same session or a "
+                                "shared prefix had computed.");
+    reused_.counter = counter("hearth_engine_reused_tokens_total",
+                              "Reusable prompt tokens served from a cache tier.");
+    for (const char* reason : kMissReasons)
+        missed_[reason].counter =
+            counter("hearth_engine_missed_tokens_total",
+                    "Reusable prompt tokens that had to be computed again, by reason.",
+                    {{"reason", reason}});
+    ceiling_.counter =
+        counter("hearth_engine_ceiling_tokens_total",
+                "Prompt tokens that an infinite, never-failing cache would have served.");
+    constexpr const char* kTurns = "hearth_engine_turns_total";
+    constexpr const char* kTurnsHelp = "Chat turns by cache outcome.";
+    first_turns_.counter = counter(kTurns, kTurnsHelp, {{"outcome", "first_turn"}});
+    full_hits_.counter = counter(kTurns, kTurnsHelp, {{"outcome", "full_hit"}});
+    partial_hits_.counter = counter(kTurns, kTurnsHelp, {{"outcome", "partial_hit"}});
+    misses_.counter = counter(kTurns, kTurnsHelp, {{"outcome", "miss"}});
+    generated_.counter = counter("hearth_engine_generation_tokens_total", "Tokens generated.");
+    canonical_.counter =
+        counter("hearth_engine_canonical_tokens_total",
+                "Tokens computed after a turn because its reply, put into the next "
+                "prompt, is cut into other tokens; part of no hit rate.");
+    for (const FinishReason reason : {FinishReason::kStop, FinishReason::kLength,
+                                      FinishReason::kCancelled, FinishReason::kError})
+        finished_[to_string(reason)] =
+            counter("hearth_engine_requests_finished_total",
+                    "Sequences finished, by finish reason.", {{"reason", to_string(reason)}});
+    evicted_.counter = metrics_.counter("hearth_cache_evicted_blocks_total",
+                                        "Blocks evicted from a tier, by reason.",
+                                        {{"tier", kDevice}, {"reason", "lru"}});
+    for (std::size_t op = 0; op < kOperations.size(); ++op)
+        for (const char* result : {"ok", "timeout", "error"})
+            directory_[op][result] =
+                metrics_.counter("hearth_directory_operations_total",
+                                 "Metadata store operations by kind and result.",
+                                 {{"op", kOperations[op]}, {"result", result}});
+    directory_dropped_ = metrics_.counter("hearth_directory_dropped_updates_total",
+                                          "Session records dropped because the store was down.");
+}
+
+void NodeMetrics::declare_histograms() {
+    const Labels model = {{"model", model_}};
+    const auto histogram = [&](const char* name, const char* help,
+                               const std::vector<double>& bounds) {
+        return metrics_.histogram(name, help, bounds, model);
+    };
+    for (const char* cache : {"warm", "partial", "cold"})
+        ttft_[cache] = metrics_.histogram(
+            "hearth_engine_time_to_first_token_seconds",
+            "Time from arrival at the node to the first token, by cache outcome.", buckets::kTtft,
+            {{"model", model_}, {"cache", cache}});
+    inter_token_ = histogram("hearth_engine_inter_token_latency_seconds",
+                             "Gap between two consecutive tokens.", buckets::kInterToken);
+    queue_ = histogram("hearth_engine_queue_duration_seconds", "Time in the waiting state.",
+                       buckets::kQueue);
+    prefill_ =
+        histogram("hearth_engine_prefill_duration_seconds", "Time in prefill.", buckets::kTtft);
+    request_ = histogram("hearth_engine_request_duration_seconds",
+                         "Time from arrival at the node to the last token.", buckets::kRequest);
+    for (const char* phase : {"prefill", "decode", "mixed"})
+        step_[phase] =
+            metrics_.histogram("hearth_engine_step_duration_seconds", "Time of one engine step.",
+                               buckets::kStep, {{"model", model_}, {"phase", phase}});
+    batch_tokens_ = histogram("hearth_engine_step_batch_tokens",
+                              "Tokens processed per engine step.", buckets::kTokens);
+    prompt_length_ = histogram("hearth_engine_request_prompt_tokens", "Prompt length per request.",
+                               buckets::kTokens);
+    reply_length_ = histogram("hearth_engine_request_generation_tokens",
+                              "Generated length per request.", buckets::kTokens);
+}
+
+void NodeMetrics::declare_gauges(const NodeMetricsFacts& facts) {
+    const Labels model = {{"model", model_}};
+    running_ =
+        metrics_.gauge("hearth_engine_requests_running", "Sequences in the running batch.", model);
+    waiting_ = metrics_.gauge("hearth_engine_requests_waiting",
+                              "Sequences waiting for a batch slot.", model);
+    tier_bytes_ = metrics_.gauge("hearth_cache_tier_bytes", "Bytes of KV held in a tier.",
+                                 {{"tier", kDevice}, {"model", model_}});
+    tier_capacity_ = metrics_.gauge("hearth_cache_tier_capacity_bytes", "Bytes a tier may hold.",
+                                    {{"tier", kDevice}});
+    const auto blocks = [this](const char* state) {
+        return metrics_.gauge("hearth_cache_tier_blocks", "Blocks in a tier by state.",
+                              {{"tier", kDevice}, {"state", state}});
+    };
+    blocks_active_ = blocks("active");
+    blocks_idle_ = blocks("idle");
+    blocks_free_ = blocks("free");
+    sessions_ =
+        metrics_.gauge("hearth_cache_sessions", "Sessions with KV in a tier.", {{"tier", kDevice}});
+    directory_up_ = metrics_.gauge("hearth_directory_up",
+                                   "1 when the metadata store answers, 0 when running without it.");
+    for (const NodeState state : {NodeState::kStarting, NodeState::kReady, NodeState::kDraining})
+        state_[state] = metrics_.gauge("hearth_node_state", "1 for the current lifecycle state.",
+                                       {{"state", to_string(state)}});
+    metrics_
+        .gauge("hearth_engine_model_info", "Model facts; value is always 1.",
+               {{"model", facts.model},
+                {"dtype", "int8"},
+                {"kv_dtype", "int8"},
+                {"kv_bytes_per_token", std::to_string(facts.kv_bytes_per_token)}})
+        .set(1);
+    metrics_
+        .gauge("hearth_build_info", "Build information; value is always 1.",
+               {{"component", "cachenode"},
+                {"version", version()},
+                {"revision", revision()},
+                {"backend", facts.backend}})
+        .set(1);
+}
+
+void NodeMetrics::turn_done(const TurnReport& report) {
+    finished_.at(to_string(report.finish)).add();
+    if (report.ttft_s > 0) ttft_.at(cache_outcome(report.usage)).observe(report.ttft_s);
+    for (const float gap : report.inter_token_s) inter_token_.observe(static_cast<double>(gap));
+    queue_.observe(report.queue_s);
+    prefill_.observe(report.prefill_s);
+    request_.observe(report.total_s);
+    prompt_length_.observe(static_cast<double>(report.usage.prompt_tokens));
+    reply_length_.observe(static_cast<double>(report.usage.completion_tokens));
+}
+
+void NodeMetrics::step_done(double step_seconds, std::int64_t tokens, const std::string& phase) {
+    const auto known = step_.find(phase);
+    (known != step_.end() ? known->second : step_.at("mixed")).observe(step_seconds);
+    batch_tokens_.observe(static_cast<double>(tokens));
+}
+
+void NodeMetrics::directory_done(DirectoryOperation operation, const Result<void>& result) {
+    directory_[static_cast<std::size_t>(operation)].at(result_label(result)).add();
+}
+
+void NodeMetrics::follow(const SchedulerStats& stats) {
+    prompt_device_.follow(stats.prompt_tokens_device);
+    prompt_computed_.follow(stats.prompt_tokens_computed);
+    reusable_.follow(stats.reusable_tokens);
+    reused_.follow(stats.reused_tokens);
+    // Per turn the ceiling is max(cached, reusable); reused = min(cached, reusable), so the sum
+    // over turns is this.
+    ceiling_.follow(stats.reusable_tokens + stats.prompt_tokens_device - stats.reused_tokens);
+    for (const auto& [reason, tokens] : stats.missed_tokens) {
+        const auto known = missed_.find(reason);
+        CHECK_MSG(known != missed_.end(), reason);
+        known->second.follow(tokens);
+    }
+    first_turns_.follow(stats.turns_first);
+    full_hits_.follow(stats.turns_full_hit);
+    partial_hits_.follow(stats.turns_partial_hit);
+    misses_.follow(stats.turns_miss);
+    generated_.follow(stats.generated_tokens);
+    canonical_.follow(stats.canonical_tokens);
+    evicted_.follow(stats.evicted_pages);
+}
+
+std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bool directory_up) {
+    follow(stats);
+    running_.set(static_cast<double>(stats.running));
+    waiting_.set(static_cast<double>(stats.waiting));
+    tier_bytes_.set(static_cast<double>(stats.kv_bytes_used));
+    tier_capacity_.set(static_cast<double>(stats.kv_bytes_max));
+    const std::int64_t idle = std::min(stats.pages_cached, stats.pages_used);
+    blocks_active_.set(static_cast<double>(stats.pages_used - idle));
+    blocks_idle_.set(static_cast<double>(idle));
+    blocks_free_.set(static_cast<double>(stats.pages_total - stats.pages_used));
+    sessions_.set(static_cast<double>(stats.sessions));
+    directory_up_.set(directory_up ? 1 : 0);
+    for (const auto& [each, gauge] : state_) gauge.set(each == state ? 1 : 0);
+    return metrics_.expose();
+}
+
+}  // namespace hearth

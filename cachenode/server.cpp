@@ -1,0 +1,245 @@
+// NodeServer: makes the parts of a node, starts them in order, and takes them down in reverse.
+#include "cachenode/server.h"
+
+#include <cstdio>
+#include <random>
+#include <utility>
+
+#include "cachenode/api/handlers.h"
+#include "cachenode/metrics.h"
+#include "cachenode/publish/publisher.h"
+#include "cachenode/scheduler/scheduler.h"
+#include "common/base/log.h"
+#include "common/net/http_server.h"
+
+namespace hearth {
+
+namespace {
+
+std::string hex64(std::uint64_t value) {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+    return text;
+}
+
+std::uint64_t random64() {
+    std::random_device device;
+    return (static_cast<std::uint64_t>(device()) << 32) | device();
+}
+
+SchedulerOptions scheduler_options(const NodeConfig& config, std::uint64_t fingerprint) {
+    SchedulerOptions out;
+    out.model_fingerprint = fingerprint;
+    out.sequences_max = static_cast<std::int32_t>(config.sequences_max);
+    out.queue_max = static_cast<std::int32_t>(config.queue_max);
+    out.step_tokens_max = static_cast<std::int32_t>(config.step_tokens_max);
+    out.chunk_tokens_max = static_cast<std::int32_t>(config.chunk_tokens_max);
+    out.kv_bytes_max = config.kv_memory;
+    out.cache = config.cache;
+    return out;
+}
+
+std::string model_name(const NodeConfig& config, const engine::Checkpoint& checkpoint) {
+    if (!config.served_model_name.empty()) return config.served_model_name;
+    if (!checkpoint.config.name.empty()) return checkpoint.config.name;
+    return config.model_path.substr(config.model_path.find_last_of('/') + 1);
+}
+
+}  // namespace
+
+// Made once by make(); everything in it but the scheduler's thread runs on the io_context's thread.
+class NodeServer::State {
+  public:
+    State(asio::io_context& io_context, const NodeConfig& node_config, MetadataStore* metadata,
+          const Clock& time)
+        : io(io_context), config(node_config), store(metadata), clock(time) {}
+    ~State();
+
+    Result<void> build(engine::Checkpoint&& checkpoint);
+    Result<void> build_engine(engine::Checkpoint&& checkpoint);
+    void build_publisher();
+    void build_scheduler(std::unique_ptr<engine::Engine> engine);
+    Result<void> build_server();
+    NodeRecord record() const;
+    static Task<void> drain(State& self, std::chrono::milliseconds grace);
+
+    asio::io_context& io;
+    const NodeConfig config;
+    MetadataStore* const store;
+    const Clock& clock;
+    const std::string generation = hex64(random64());
+    std::uint64_t fingerprint = 0;  // Of the checkpoint.
+    ApiOptions api_options;
+    std::shared_ptr<const PromptRenderer> prompts;
+    std::shared_ptr<NodeMetrics> metrics;
+    std::shared_ptr<Publisher> publisher;
+    std::shared_ptr<Scheduler> scheduler;
+    std::shared_ptr<Api> api;
+    std::unique_ptr<HttpServer> http;
+};
+
+NodeServer::State::~State() {
+    http.reset();
+    if (publisher) publisher->stop();  // It calls record(), which is ours.
+    if (scheduler) scheduler->stop();  // Its thread posts to `io`.
+}
+
+Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
+    auto made = PromptRenderer::make(checkpoint, config.chat_template);
+    if (!made.ok()) return made.error();
+    prompts = std::move(*made);
+    fingerprint = checkpoint.fingerprint;
+    api_options.node_id = config.node_id;
+    api_options.fingerprint = "fp_" + hex64(fingerprint);
+    api_options.body_bytes_max = static_cast<std::size_t>(config.body_bytes_max);
+    api_options.default_max_tokens = config.default_max_tokens;
+    api_options.seed = random64();
+    api_options.model.name = model_name(config, checkpoint);
+    api_options.model.created = clock.unix_now() / 1000;
+    api_options.model.context_length = checkpoint.config.context_length;
+    if (auto built = build_engine(std::move(checkpoint)); !built.ok()) return built;
+    return build_server();
+}
+
+Result<void> NodeServer::State::build_engine(engine::Checkpoint&& checkpoint) {
+    engine::EngineOptions options;
+    options.backend = config.backend;
+    options.isa = config.isa;
+    options.threads = static_cast<std::int32_t>(config.threads);
+    auto engine = engine::make_engine(std::move(checkpoint), options);
+    if (!engine.ok()) return engine.error();
+    const engine::KvLayout& layout = (*engine)->kv_layout();
+    const std::int64_t pages = config.kv_memory / static_cast<std::int64_t>(layout.page_bytes());
+    if (pages < 2)
+        return make_error(ErrorCode::kInvalidArgument, "kv_memory: holds " + std::to_string(pages) +
+                                                           " pages of " +
+                                                           std::to_string(layout.page_bytes()) +
+                                                           " bytes; at least 2 are needed");
+    api_options.kv_tokens_max = pages * engine::kPageTokens;
+    NodeMetricsFacts facts;
+    facts.model = api_options.model.name;
+    facts.backend = (*engine)->backend_name();
+    facts.kv_bytes_per_token = static_cast<std::int64_t>(layout.bytes_per_token());
+    metrics = std::make_shared<NodeMetrics>(facts);
+    build_publisher();
+    build_scheduler(std::move(*engine));
+    log::info("engine ready", {{"backend", facts.backend},
+                               {"model", facts.model},
+                               {"kv_tokens_max", api_options.kv_tokens_max},
+                               {"kv_bytes_per_token", facts.kv_bytes_per_token}});
+    return {};
+}
+
+void NodeServer::State::build_publisher() {
+    if (store == nullptr) return;
+    PublisherOptions options;
+    options.node_id = config.node_id;
+    options.generation = generation;
+    options.heartbeat = std::chrono::milliseconds(config.heartbeat_ms);
+    options.session_ttl = std::chrono::milliseconds(config.session_ttl_ms);
+    publisher = std::make_shared<Publisher>(
+        io, std::move(options), *store, [this] { return record(); }, metrics, clock);
+}
+
+void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine) {
+    SchedulerObserver observer;
+    observer.step_done = [shared = metrics](double step_seconds, std::int64_t tokens,
+                                            const char* phase) {
+        shared->step_done(step_seconds, tokens, phase);
+    };
+    observer.turn_done = [shared = metrics, publish = publisher,
+                          &loop = io](const TurnReport& report) {
+        shared->turn_done(report);
+        if (!publish || !report.session || report.session_tokens <= 0) return;
+        asio::post(loop, [publish, key = *report.session, tokens = report.session_tokens,
+                          turn = report.turn] { publish->session_changed(key, tokens, turn); });
+    };
+    const SchedulerOptions options = scheduler_options(config, fingerprint);
+    scheduler = std::make_shared<Scheduler>(std::move(engine), prompts->tokenizer(), options, clock,
+                                            std::move(observer));
+}
+
+Result<void> NodeServer::State::build_server() {
+    const auto listen = split_host_port(config.listen);
+    if (!listen.ok()) return listen.error();
+    ApiParts parts;
+    parts.prompts = prompts;
+    parts.scheduler = scheduler;
+    parts.metrics = metrics;
+    parts.publisher = publisher;
+    parts.store = store;
+    parts.clock = &clock;
+    api = std::make_shared<Api>(api_options, std::move(parts));
+    HttpServer::Options options;
+    options.address = listen->first;
+    options.port = listen->second;
+    http = std::make_unique<HttpServer>(io, options, Api::handler(api));
+    return {};
+}
+
+NodeRecord NodeServer::State::record() const {
+    const auto stats = scheduler->stats();
+    NodeRecord out;
+    out.node_id = config.node_id;
+    out.generation = generation;
+    out.address = config.advertise.empty() ? http->endpoint() : config.advertise;
+    out.state = api->state();
+    out.model = api_options.model.name;
+    out.model_fingerprint = hex64(fingerprint);
+    out.weight = config.weight;
+    out.queued_tokens = stats->queued_tokens;
+    out.prefill_tokens_per_s = stats->prefill_tokens_per_s;
+    out.running = stats->running;
+    out.waiting = stats->waiting;
+    out.kv_bytes_used = stats->kv_bytes_used;
+    out.kv_bytes_max = stats->kv_bytes_max;
+    out.reused_tokens = stats->reused_tokens;
+    out.reusable_tokens = stats->reusable_tokens;
+    out.prompt_tokens = stats->prompt_tokens_device + stats->prompt_tokens_computed;
+    return out;
+}
+
+Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace) {
+    log::info("draining", {{"node", self.config.node_id}, {"grace_ms", grace.count()}});
+    self.api->set_state(NodeState::kDraining);
+    if (self.publisher) co_await self.publisher->leave();
+    co_await self.http->drain(grace);
+    self.scheduler->stop();
+    log::info("stopped", {{"node", self.config.node_id}});
+}
+
+NodeServer::NodeServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+NodeServer::~NodeServer() = default;
+
+Result<std::unique_ptr<NodeServer>> NodeServer::make(asio::io_context& io, const NodeConfig& config,
+                                                     engine::Checkpoint&& checkpoint,
+                                                     MetadataStore* store, const Clock& clock) {
+    auto state = std::make_unique<State>(io, config, store, clock);
+    if (auto built = state->build(std::move(checkpoint)); !built.ok()) return built.error();
+    return std::unique_ptr<NodeServer>(new NodeServer(std::move(state)));
+}
+
+Result<void> NodeServer::start() {
+    if (auto bound = state_->http->start(); !bound.ok()) return bound;
+    state_->scheduler->start();
+    state_->api->set_state(NodeState::kReady);
+    if (state_->publisher) state_->publisher->start();
+    log::info("serving", {{"node", state_->config.node_id},
+                          {"address", state_->http->endpoint()},
+                          {"generation", state_->generation}});
+    return {};
+}
+
+std::string NodeServer::endpoint() const {
+    return state_->http->endpoint();
+}
+
+const std::string& NodeServer::generation() const {
+    return state_->generation;
+}
+
+Task<void> NodeServer::drain_and_stop(std::chrono::milliseconds grace) {
+    return State::drain(*state_, grace);
+}
+
+}  // namespace hearth
