@@ -1,2 +1,3 @@
-// The one place where the non-template parts of Asio are compiled (BOOST_ASIO_SEPARATE_COMPILATION).
+// The one place where the non-template parts of Asio are compiled
+// (BOOST_ASIO_SEPARATE_COMPILATION).
 #include <boost/asio/impl/src.hpp>

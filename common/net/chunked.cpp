@@ -141,8 +141,8 @@ ChunkedDecoder::Piece ChunkedDecoder::next(std::string_view bytes) {
         }
     }
     if (state_ == State::kBody && !rest.empty()) {
-        piece.body = rest.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(
-                                        left_, rest.size())));
+        piece.body =
+            rest.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(left_, rest.size())));
         left_ -= piece.body.size();
         rest.remove_prefix(piece.body.size());
         if (left_ == 0) state_ = State::kBodyCr;

@@ -1,4 +1,5 @@
-// ClientConnection: writes one request and reads one answer at a time, and knows whether it is clean.
+// ClientConnection: writes one request and reads one answer at a time, and knows whether it is
+// clean.
 #include "common/net/client_connection.h"
 
 #include <algorithm>
@@ -12,7 +13,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
-MonotonicNs now() { return SystemClock::instance().now(); }
+MonotonicNs now() {
+    return SystemClock::instance().now();
+}
 
 void append_number(std::string& out, std::uint64_t value, int base) {
     std::array<char, 24> digits{};
@@ -55,8 +58,8 @@ void ClientConnection::format_head(const ClientExchange::RequestOptions& options
         if (is_connection_field(field.name) || equals_ignore_case(field.name, "host")) continue;
         out_.append(field.name).append(": ").append(field.value).append("\r\n");
     }
-    const bool sized = options.method == "POST" || options.method == "PUT" ||
-                       options.method == "PATCH";
+    const bool sized =
+        options.method == "POST" || options.method == "PUT" || options.method == "PATCH";
     if (options.body == BodyKind::kChunked) {
         out_.append("transfer-encoding: chunked\r\n");
     } else if (options.body == BodyKind::kLength || sized) {
@@ -154,8 +157,7 @@ Task<Result<void>> ClientConnection::finish_body() {
 Result<bool> ClientConnection::parse_head(std::size_t& looked_at) {
     const HeadLimits limits;
     while (stream_.unread().size() > looked_at) {
-        const HeadOutcome outcome =
-            parse_response_head(stream_.unread(), limits, method_, head_);
+        const HeadOutcome outcome = parse_response_head(stream_.unread(), limits, method_, head_);
         if (outcome.progress == HeadProgress::kError)
             return broken("malformed answer: " + outcome.error.message);
         if (outcome.progress == HeadProgress::kNeedMore) {
@@ -225,8 +227,8 @@ Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds tim
         } else if (!stream_.unread().empty()) {
             std::string_view body = stream_.unread();
             if (head_.body == BodyKind::kLength) {
-                body = body.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(
-                                          body_in_left_, body.size())));
+                body = body.substr(0, static_cast<std::size_t>(
+                                          std::min<std::uint64_t>(body_in_left_, body.size())));
                 body_in_left_ -= body.size();
                 got_all_ = body_in_left_ == 0;
             }

@@ -8,7 +8,9 @@ namespace {
 
 constexpr MonotonicNs kNever = std::numeric_limits<MonotonicNs>::max();
 
-MonotonicNs now() { return SystemClock::instance().now(); }
+MonotonicNs now() {
+    return SystemClock::instance().now();
+}
 
 }  // namespace
 

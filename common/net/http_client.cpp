@@ -16,7 +16,9 @@ constexpr MonotonicNs kResolvedFor = 5 * kSecond;
 constexpr MonotonicNs kPruneEvery = kSecond;
 constexpr std::size_t kCallBodyBytesMax = 1024 * 1024;
 
-MonotonicNs now() { return SystemClock::instance().now(); }
+MonotonicNs now() {
+    return SystemClock::instance().now();
+}
 
 milliseconds until(MonotonicNs at) {
     return milliseconds(std::max<MonotonicNs>((at - now() + kMs - 1) / kMs, 0));
@@ -99,8 +101,8 @@ void HttpClient::State::give_back(const std::string& host_port, Connection conne
     deadlines->settle();
 }
 
-// Closes what has been idle too long and forgets upstreams that are no longer used. Done on the way,
-// not by a timer, so that an idle client leaves its io_context without work.
+// Closes what has been idle too long and forgets upstreams that are no longer used. Done on the
+// way, not by a timer, so that an idle client leaves its io_context without work.
 void HttpClient::State::prune() {
     const MonotonicNs time = now();
     if (time - pruned_at < kPruneEvery) return;
@@ -211,7 +213,9 @@ class PooledExchange final : public ClientExchange {
 HttpClient::HttpClient(asio::io_context& io, Options options)
     : state_(std::make_shared<State>(io, options)) {}
 
-HttpClient::~HttpClient() { state_->close(); }
+HttpClient::~HttpClient() {
+    state_->close();
+}
 
 Task<Result<std::unique_ptr<ClientExchange>>> HttpClient::open(const std::string& host_port,
                                                                bool fresh) {
@@ -261,9 +265,9 @@ Task<Result<HttpClient::Answer>> run_call(ClientExchange& exchange,
 }  // namespace
 
 Task<Result<HttpClient::Answer>> HttpClient::call(const std::string& host_port,
-                                                  std::string_view method,
-                                                  std::string_view target, HeaderList headers,
-                                                  std::string_view body, milliseconds timeout) {
+                                                  std::string_view method, std::string_view target,
+                                                  HeaderList headers, std::string_view body,
+                                                  milliseconds timeout) {
     const MonotonicNs deadline = now() + timeout.count() * kMs;
     ClientExchange::RequestOptions options;
     options.method = method;
@@ -277,7 +281,8 @@ Task<Result<HttpClient::Answer>> HttpClient::call(const std::string& host_port,
         if (!exchange) co_return exchange.error();
         Result<Answer> answer = co_await run_call(**exchange, options, headers, body, deadline);
         if (answer) co_return answer;
-        // A kept connection that the peer closed meanwhile: once more, if asking twice does no harm.
+        // A kept connection that the peer closed meanwhile: once more, if asking twice does no
+        // harm.
         const bool again = (*exchange)->reused() && method == "GET" &&
                            answer.error().code == ErrorCode::kUnavailable;
         if (!again) co_return named(answer.error(), key);

@@ -22,7 +22,8 @@ constexpr std::array<unsigned char, 256> make_classes() {
     std::array<unsigned char, 256> table{};
     for (int i = 0; i < 256; ++i) {
         const char c = static_cast<char>(i);
-        const bool alnum = (i >= '0' && i <= '9') || (i >= 'a' && i <= 'z') || (i >= 'A' && i <= 'Z');
+        const bool alnum =
+            (i >= '0' && i <= '9') || (i >= 'a' && i <= 'z') || (i >= 'A' && i <= 'Z');
         unsigned char bits = 0;
         if (alnum || one_of(c, "!#$%&'*+-.^_`|~")) bits |= kToken;
         if (alnum || one_of(c, "-._~!$&'()*+,;=:@/?%")) bits |= kTarget;
@@ -45,7 +46,9 @@ bool all(std::string_view text, unsigned char bits) {
     return true;
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 bool is_hex(char c) {
     return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'f');
@@ -280,8 +283,8 @@ Broken apply(const Framing& framing, RequestHead& head) {
 Broken apply(const Framing& framing, std::string_view request_method, ResponseHead& head) {
     if (const Broken broken = check_codings(framing, head.version_minor)) return broken;
     head.keep_alive = !framing.close && (head.version_minor == 1 || framing.keep_alive);
-    const bool bare = request_method == "HEAD" || head.status < 200 || head.status == 204 ||
-                      head.status == 304;
+    const bool bare =
+        request_method == "HEAD" || head.status < 200 || head.status == 204 || head.status == 304;
     if (bare) return {};
     if (framing.codings > 0) {
         head.body = BodyKind::kChunked;
@@ -326,11 +329,17 @@ bool is_connection_field(std::string_view name) {
     return false;
 }
 
-bool is_field_name(std::string_view name) { return !name.empty() && all(name, kToken); }
+bool is_field_name(std::string_view name) {
+    return !name.empty() && all(name, kToken);
+}
 
-bool is_field_value(std::string_view value) { return all(value, kValue); }
+bool is_field_value(std::string_view value) {
+    return all(value, kValue);
+}
 
-std::string_view RequestHead::find(std::string_view name) const { return find_in(fields, name); }
+std::string_view RequestHead::find(std::string_view name) const {
+    return find_in(fields, name);
+}
 
 std::size_t RequestHead::count(std::string_view name) const {
     std::size_t n = 0;
@@ -338,7 +347,9 @@ std::size_t RequestHead::count(std::string_view name) const {
     return n;
 }
 
-std::string_view ResponseHead::find(std::string_view name) const { return find_in(fields, name); }
+std::string_view ResponseHead::find(std::string_view name) const {
+    return find_in(fields, name);
+}
 
 HeadOutcome parse_request_head(std::string_view bytes, const HeadLimits& limits,
                                RequestHead& head) {

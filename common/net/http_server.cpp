@@ -69,14 +69,14 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
     asio::steady_timer all_gone;  // Cancelled when the last connection has ended.
     std::unordered_set<ConnectionPtr> connections;
     Tcp::endpoint local;
-    bool accepting = false;       // accept_loop() has not ended.
+    bool accepting = false;  // accept_loop() has not ended.
 };
 
 Result<void> HttpServer::State::listen() {
     error_code ec;
     Tcp::resolver resolver(io);
-    const auto found = resolver.resolve(options.address, std::to_string(options.port),
-                                        Tcp::resolver::passive, ec);
+    const auto found =
+        resolver.resolve(options.address, std::to_string(options.port), Tcp::resolver::passive, ec);
     if (ec || found.empty()) return address_error(options, ec.message());
     const Tcp::endpoint endpoint = found.begin()->endpoint();
     acceptor.open(endpoint.protocol(), ec);
@@ -123,7 +123,8 @@ Task<void> HttpServer::State::run(std::shared_ptr<State> self, ConnectionPtr con
     try {
         co_await connection->serve();
     } catch (const std::exception& e) {
-        log::debug("connection ended", {{"error", e.what()}});
+        // Cancellation unwinds a connection that was cut; anything else is worth a line.
+        if (connection->open()) log::error("connection failed", {{"error", e.what()}});
     }
     connection->close();
 }
@@ -150,12 +151,12 @@ void HttpServer::State::stop_accepting() {
 }
 
 void HttpServer::State::cut_all() {
-    // The signal must be alive until the loop has passed it on: Asio keeps a bare pointer to it when
-    // it is emitted outside the loop.
+    // The signal must be alive until the loop has passed it on: Asio keeps a bare pointer to it
+    // when it is emitted outside the loop.
     for (const ConnectionPtr& connection : connections) {
         asio::post(io, [connection] {
-            connection->cancellation().emit(asio::cancellation_type::terminal);
             connection->close();
+            connection->cancellation().emit(asio::cancellation_type::terminal);
         });
     }
 }
@@ -186,9 +187,13 @@ HttpServer::~HttpServer() {
     if (stopped) io.stop();
 }
 
-Result<void> HttpServer::start() { return state_->listen(); }
+Result<void> HttpServer::start() {
+    return state_->listen();
+}
 
-std::uint16_t HttpServer::port() const { return state_->local.port(); }
+std::uint16_t HttpServer::port() const {
+    return state_->local.port();
+}
 
 std::string HttpServer::endpoint() const {
     const auto address = state_->local.address();
@@ -217,6 +222,8 @@ Task<void> HttpServer::drain(milliseconds grace) {
                    {{"connections", state->connections.size()}});
 }
 
-std::size_t HttpServer::connections() const { return state_->connections.size(); }
+std::size_t HttpServer::connections() const {
+    return state_->connections.size();
+}
 
 }  // namespace hearth

@@ -39,11 +39,14 @@ class ServerExchange {
     // The whole body; kTooLarge beyond `limit` (the connection then closes after the answer).
     virtual Task<Result<std::string>> read_body(std::size_t limit) = 0;
 
-    // A whole answer with Content-Length (no body bytes for HEAD).
+    // A whole answer with Content-Length (no body bytes for HEAD). Connection and framing fields
+    // among `headers` are ignored, Date is added, and control bytes in values become spaces. An
+    // error means that the client is gone. (g++ 12 refuses braced lists inside a co_await: name
+    // `headers` first.)
     virtual Task<Result<void>> respond(int status, HeaderList headers, std::string_view body) = 0;
 
     // A streamed answer, chunked (HTTP/1.0 clients: until close). Each write leaves at once as one
-    // chunk. Head and first write may share one packet.
+    // chunk. Head and first write share one packet; write({}) sends the head alone.
     virtual Task<Result<void>> start_stream(int status, HeaderList headers) = 0;
     virtual Task<Result<void>> write(std::string_view bytes) = 0;
     virtual Task<Result<void>> finish_stream() = 0;
@@ -52,15 +55,20 @@ class ServerExchange {
 
     virtual bool answered() const = 0;      // respond() or start_stream() was called.
 
-    // Completes when the client has gone (FIN or RST), or with false when cancelled. Run it beside
-    // the work with `||`. Needs the request body to have been read.
+    // Completes with true when the client has gone (FIN or RST) or the connection was cut by a
+    // deadline, with false when cancelled. Run it beside the work with `||`, after the request body
+    // was read. Pipelined bytes that arrive meanwhile are kept for the next request; once the buffer
+    // is full of them a FIN behind them cannot be seen, and only a reset ends the wait.
     virtual Task<bool> wait_client_gone() = 0;
 };
 
 // A handler that throws or returns without an answer gives the client a 500 and closes.
 using HttpHandler = std::function<Task<void>(ServerExchange&)>;
 
-// Owned by one io_context (one thread). Nothing is detached: stop() ends every connection.
+// Owned by one io_context (one thread). Nothing is detached: drain() and the destructor end every
+// connection. Destroy it after its loop has stopped and before what its handler refers to: the
+// destructor then cancels the running handlers and turns the loop until they have unwound. Destroyed
+// on the running loop it only cancels them, and they unwind later.
 class HttpServer {
   public:
     struct Options {

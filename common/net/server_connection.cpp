@@ -15,14 +15,18 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// What a client may still send of a body that nobody wanted before the connection is closed instead.
+// What a client may still send of a body that nobody wanted before the connection is closed
+// instead.
 constexpr std::uint64_t kSkipBytesMax = 256 * 1024;
+constexpr std::size_t kSkipStepBytes = 16 * 1024;
 // How long, and how much, a closing connection reads on so that the client gets the answer before
 // a reset destroys it (RFC 9112 section 9.6).
 constexpr milliseconds kLingerMs{2'000};
 constexpr std::size_t kLingerBytesMax = 16 * 1024 * 1024;
 
-MonotonicNs now() { return SystemClock::instance().now(); }
+MonotonicNs now() {
+    return SystemClock::instance().now();
+}
 
 milliseconds until(MonotonicNs at) {
     return milliseconds(std::max<MonotonicNs>((at - now() + kMs - 1) / kMs, 0));
@@ -90,8 +94,8 @@ Task<void> ServerConnection::serve() {
     stream_.close();
 }
 
-// True with a whole head in head_. False when the connection is over; a client that sent nonsense or
-// half a head has its answer by then.
+// True with a whole head in head_. False when the connection is over; a client that sent nonsense
+// or half a head has its answer by then.
 Task<bool> ServerConnection::read_request() {
     stream_.forget_kept();
     std::size_t looked_at = 0;
@@ -180,10 +184,10 @@ Task<bool> ServerConnection::finish_exchange() {
 }
 
 Task<bool> ServerConnection::skip_body() {
-    std::array<char, 4096> scratch;
+    out_.resize(kSkipStepBytes);  // Scratch: the answer has left.
     std::uint64_t skipped = 0;
     while (skipped <= kSkipBytesMax) {
-        Result<std::size_t> n = co_await read_body_some(asio::buffer(scratch));
+        Result<std::size_t> n = co_await read_body_some(asio::buffer(out_));
         if (!n) co_return false;
         if (*n == 0) co_return true;
         skipped += *n;
@@ -206,12 +210,11 @@ Task<void> ServerConnection::linger() {
     boost::system::error_code ec;
     stream_.socket().shutdown(Tcp::socket::shutdown_send, ec);
     if (ec) co_return;
-    stream_.consume(stream_.unread().size());
-    std::array<char, 4096> scratch;
     std::size_t seen = 0;
     const MonotonicNs deadline = now() + kLingerMs.count() * kMs;
     while (seen < kLingerBytesMax) {
-        Result<std::size_t> n = co_await stream_.read_some(asio::buffer(scratch), until(deadline));
+        stream_.consume(stream_.unread().size());
+        Result<std::size_t> n = co_await stream_.fill(until(deadline));
         if (!n || *n == 0) co_return;
         seen += *n;
     }
@@ -242,9 +245,11 @@ Task<Result<std::size_t>> ServerConnection::read_body_some(asio::mutable_buffer 
             stream_.consume(take);
             n = take;
         } else {
-            n = co_await stream_.read_some(asio::buffer(buffer, want), context_.limits.body_timeout);
+            n = co_await stream_.read_some(asio::buffer(buffer, want),
+                                           context_.limits.body_timeout);
             if (n.ok() && *n == 0)
-                n = make_error(ErrorCode::kUnavailable, "the client closed in the middle of the body");
+                n = make_error(ErrorCode::kUnavailable,
+                               "the client closed in the middle of the body");
         }
         if (n.ok()) body_left_ -= *n;
         body_done_ = body_left_ == 0;
@@ -278,8 +283,8 @@ Task<Result<std::size_t>> ServerConnection::read_chunked(asio::mutable_buffer bu
 Task<Result<std::string>> ServerConnection::read_body(std::size_t limit) {
     const auto too_large = [&] {
         close_after_ = true;
-        return make_error(ErrorCode::kTooLarge, "the request body is larger than " +
-                                                    std::to_string(limit) + " bytes");
+        return make_error(ErrorCode::kTooLarge,
+                          "the request body is larger than " + std::to_string(limit) + " bytes");
     };
     if (head_.body == BodyKind::kLength && body_left_ > limit) co_return too_large();
     std::string body;
@@ -308,9 +313,12 @@ bool ServerConnection::body_can_be_skipped() const {
     return head_.body == BodyKind::kChunked || body_left_ <= kSkipBytesMax;
 }
 
-bool ServerConnection::bodiless(int status) const { return status == 204 || status == 304; }
+bool ServerConnection::bodiless(int status) const {
+    return status == 204 || status == 304;
+}
 
-// Writes status line and fields to out_; without a length the body is a stream. Connection and framing fields are ours alone.
+// Writes status line and fields to out_; without a length the body is a stream. Connection and
+// framing fields are ours alone.
 void ServerConnection::format_head(int status, const HeaderList& headers,
                                    std::optional<std::size_t> content_length) {
     CHECK_MSG(answer_ == Answer::kNone, "a request is answered once");

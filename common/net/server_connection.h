@@ -1,4 +1,5 @@
-// ServerConnection: one client's connection to an HttpServer, and the exchange that is running on it.
+// ServerConnection: one client's connection to an HttpServer, and the exchange that is running on
+// it.
 #pragma once
 
 #include <ctime>
@@ -35,8 +36,9 @@ class ServerConnection final : public ServerExchange {
     // Reads requests and runs the handler until either side closes. Returns with the socket closed.
     Task<void> serve();
 
-    void close_if_idle();                       // Between two requests: closes.
-    void close() { stream_.close(); }           // Ends every operation.
+    void close_if_idle();              // Between two requests: closes.
+    void close() { stream_.close(); }  // Ends every operation.
+    bool open() const { return stream_.open(); }
     asio::cancellation_signal& cancellation() { return cancellation_; }
 
     const RequestHead& head() const override { return head_; }
@@ -75,16 +77,16 @@ class ServerConnection final : public ServerExchange {
     asio::cancellation_signal cancellation_;
     RequestHead head_;
     ChunkedDecoder decoder_;
-    std::uint64_t body_left_ = 0;      // With kLength.
-    bool body_done_ = true;            // The request body was read to its end.
-    bool continue_owed_ = false;       // The client waits for 100 Continue.
+    std::uint64_t body_left_ = 0;  // With kLength.
+    bool body_done_ = true;        // The request body was read to its end.
+    bool continue_owed_ = false;   // The client waits for 100 Continue.
     Answer answer_ = Answer::kNone;
-    bool close_after_ = false;         // This answer is the last one on the connection.
-    bool linger_ = false;              // The client may still be sending: let it read the answer.
-    bool no_body_out_ = false;         // HEAD, 204, 304: writes are dropped.
-    bool idle_ = false;                // Waiting for the first byte of a request.
-    std::string out_;                  // An answer's head until it is written; reused.
-    std::string chunk_line_;           // The size line of the chunk being written; reused.
+    bool close_after_ = false;  // This answer is the last one on the connection.
+    bool linger_ = false;       // The client may still be sending: let it read the answer.
+    bool no_body_out_ = false;  // HEAD, 204, 304: writes are dropped.
+    bool idle_ = false;         // Waiting for the first byte of a request.
+    std::string out_;           // An answer's head until it is written; reused.
+    std::string chunk_line_;    // The size line of the chunk being written; reused.
 };
 
 }  // namespace hearth

@@ -3,8 +3,7 @@
 
 namespace hearth {
 
-void SseReader::feed(std::string_view bytes,
-                     const std::function<void(std::string_view)>& on_data) {
+void SseReader::feed(std::string_view bytes, const std::function<void(std::string_view)>& on_data) {
     while (!bytes.empty() && !broken_) {
         if (after_cr_) {
             after_cr_ = false;

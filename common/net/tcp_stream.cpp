@@ -76,8 +76,8 @@ Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
     CHECK(target.size() > 0);
     error_code ec;
     read_deadline_.set(timeout);
-    const std::size_t n = co_await socket_.async_read_some(
-        target, asio::redirect_error(asio::use_awaitable, ec));
+    const std::size_t n =
+        co_await socket_.async_read_some(target, asio::redirect_error(asio::use_awaitable, ec));
     read_deadline_.clear();
     if (ec == asio::error::eof) co_return std::size_t{0};
     if (ec) co_return failure(ec, read_deadline_, "read");
@@ -90,8 +90,8 @@ Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,
     CHECK(begin_ == end_);
     error_code ec;
     read_deadline_.set(timeout);
-    const std::size_t n = co_await socket_.async_read_some(
-        target, asio::redirect_error(asio::use_awaitable, ec));
+    const std::size_t n =
+        co_await socket_.async_read_some(target, asio::redirect_error(asio::use_awaitable, ec));
     read_deadline_.clear();
     if (ec == asio::error::eof) co_return std::size_t{0};
     if (ec) co_return failure(ec, read_deadline_, "read");
@@ -136,7 +136,13 @@ Task<bool> TcpStream::wait_closed() {
         const bool readable = has_room();
         const auto kind = readable ? Tcp::socket::wait_read : Tcp::socket::wait_error;
         co_await socket_.async_wait(kind, asio::redirect_error(asio::use_awaitable, ec));
-        if (ec) co_return ec != asio::error::operation_aborted;
+        if (ec == asio::error::operation_aborted) {
+            // A deadline or close() of our own ends the connection; only the waiter's own
+            // cancellation says nothing about the peer.
+            const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+            co_return state.cancelled() == asio::cancellation_type::none;
+        }
+        if (ec) co_return true;
         if (!readable) co_return true;  // Woken by an error of the socket.
         const asio::mutable_buffer target = room();
         const std::size_t n = socket_.read_some(asio::buffer(target), ec);

@@ -16,8 +16,8 @@ namespace hearth {
 constexpr std::size_t kStreamBufferBytes = 64 * 1024;
 
 // Owned by one connection. One io_context; at most one read and one write at a time, which may run
-// beside each other. The first bytes of the buffer can be kept (a parsed head, to which views point):
-// later reads never touch or move them.
+// beside each other. The first bytes of the buffer can be kept (a parsed head, to which views
+// point): later reads never touch or move them.
 class TcpStream {
   public:
     using WriteParts = std::array<asio::const_buffer, 4>;  // Written in order by one system call.
@@ -55,8 +55,9 @@ class TcpStream {
 
     // True if the peer has neither closed nor sent anything: what a kept connection must look like.
     bool quiet();
-    // Completes with true when the peer has closed or the connection failed; false when cancelled.
-    // Bytes that arrive meanwhile go to the buffer; once that is full only a reset is noticed.
+    // Completes with true when the connection is over: the peer closed it, it failed, or a deadline
+    // or close() of ours ended it; with false when the waiting coroutine was cancelled. Bytes that
+    // arrive meanwhile go to the buffer; once that is full only a reset is noticed.
     Task<bool> wait_closed();
 
     Tcp::socket& socket() { return socket_; }

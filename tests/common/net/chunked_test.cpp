@@ -80,14 +80,36 @@ TEST(Chunked, StaysDoneAndStaysBad) {
 }
 
 TEST(Chunked, RefusesCrookedFraming) {
-    for (const char* bytes :
-         {"\r\n", "x\r\n", "-1\r\n", "+1\r\n", "0x1\r\n", " 1\r\na\r\n", "1 \r\na\r\n", "1\na\r\n",
-          "1\r\na\n0\r\n\r\n", "1\r\nab\r\n", "1\r\na\r\r\n", "2;\r\naa\r\n0\r\n\r\n",
-          "2 ;a\r\naa\r\n", "2; a\r\naa\r\n", "2;a=\r\naa\r\n", "2;a=\"b\r\naa\r\n",
-          "2;a=\"b\\\r\naa\r\n", "2;a b\r\naa\r\n", "2;a\x01\r\naa\r\n", "2\r;a\r\naa\r\n",
-          "0\r\nTrailer\r\n\r\n", "0\r\n: a\r\n\r\n", "0\r\nA : b\r\n\r\n", "0\r\n A: b\r\n\r\n",
-          "0\r\nA: b\n\r\n", "0\r\nA: b\x01\r\n\r\n", "0\r\n\n", "3\r\nfoo\r\n\r\n",
-          "1000000000000000\r\n", "fffffffffffffffff\r\n"}) {
+    for (const char* bytes : {"\r\n",
+                              "x\r\n",
+                              "-1\r\n",
+                              "+1\r\n",
+                              "0x1\r\n",
+                              " 1\r\na\r\n",
+                              "1 \r\na\r\n",
+                              "1\na\r\n",
+                              "1\r\na\n0\r\n\r\n",
+                              "1\r\nab\r\n",
+                              "1\r\na\r\r\n",
+                              "2;\r\naa\r\n0\r\n\r\n",
+                              "2 ;a\r\naa\r\n",
+                              "2; a\r\naa\r\n",
+                              "2;a=\r\naa\r\n",
+                              "2;a=\"b\r\naa\r\n",
+                              "2;a=\"b\\\r\naa\r\n",
+                              "2;a b\r\naa\r\n",
+                              "2;a\x01\r\naa\r\n",
+                              "2\r;a\r\naa\r\n",
+                              "0\r\nTrailer\r\n\r\n",
+                              "0\r\n: a\r\n\r\n",
+                              "0\r\nA : b\r\n\r\n",
+                              "0\r\n A: b\r\n\r\n",
+                              "0\r\nA: b\n\r\n",
+                              "0\r\nA: b\x01\r\n\r\n",
+                              "0\r\n\n",
+                              "3\r\nfoo\r\n\r\n",
+                              "1000000000000000\r\n",
+                              "fffffffffffffffff\r\n"}) {
         EXPECT_TRUE(decode({bytes}).bad) << bytes;
     }
 }

@@ -65,6 +65,7 @@ class CrookedUpstream {
               close(close_after) {}
         Tcp::acceptor acceptor;
         std::vector<Tcp::socket> peers;
+        std::array<char, 4096> request;
         std::string answer;
         bool close;
     };
@@ -76,9 +77,8 @@ class CrookedUpstream {
                 co_await site->acceptor.async_accept(asio::redirect_error(asio::use_awaitable, ec));
             if (ec) co_return;
             site->peers.push_back(std::move(socket));
-            char bytes[4096];
             co_await site->peers.back().async_read_some(
-                asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, ec));
+                asio::buffer(site->request), asio::redirect_error(asio::use_awaitable, ec));
             site->peers.back().write_some(asio::buffer(site->answer), ec);
             if (site->close) site->peers.back().close(ec);
         }
@@ -96,8 +96,8 @@ class HttpClientTest : public testing::Test {
     }
     HttpClient::Answer call(std::string method, std::string target, std::string body = {}) {
         HttpClient::Answer out;
-        run_until_done(io_, call_into(host_port_, std::move(method), std::move(target),
-                                      std::move(body), out));
+        run_until_done(
+            io_, call_into(host_port_, std::move(method), std::move(target), std::move(body), out));
         return out;
     }
     Task<void> call_into(std::string host_port, std::string method, std::string target,
@@ -275,8 +275,10 @@ TEST_F(HttpClientTest, BrokenStreamIsAnError) {
         CHECK(head.ok());
         while (!failed) {
             auto piece = co_await (*opened)->read_body_some(kLong);
-            if (!piece) failed = piece.error();
-            else out.append(*piece);
+            if (!piece)
+                failed = piece.error();
+            else
+                out.append(*piece);
         }
     };
     run_until_done(io_, read(*client_, host_port_, got, error));
@@ -310,9 +312,10 @@ TEST_F(HttpClientTest, AnswersThatCannotBeTrustedAreErrors) {
 }
 
 TEST_F(HttpClientTest, InterimAnswersAreSkippedAndCloseEndsABody) {
-    CrookedUpstream upstream(
-        io_, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nX: y\r\n\r\nHTTP/1.0 200 OK\r\n\r\nrest",
-        true);
+    CrookedUpstream upstream(io_,
+                             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nX: "
+                             "y\r\n\r\nHTTP/1.0 200 OK\r\n\r\nrest",
+                             true);
     HttpClient::Answer answer;
     run_until_done(io_, call_into(upstream.host_port(), "GET", "/", "", answer));
     EXPECT_EQ(answer.status, 200);
@@ -425,7 +428,8 @@ TEST_F(HttpClientTest, IdleConnectionsAreBounded) {
         CHECK(one.ok() && other.ok());
         const ClientExchange::RequestOptions request;
         const std::vector<HeaderField> none;
-        for (ClientExchange* exchange : std::initializer_list<ClientExchange*>{one->get(), other->get()}) {
+        for (ClientExchange* exchange :
+             std::initializer_list<ClientExchange*>{one->get(), other->get()}) {
             (void)co_await exchange->send_head(request, none);
             auto head = co_await exchange->read_head(kLong);
             CHECK(head.ok());
@@ -440,7 +444,8 @@ TEST_F(HttpClientTest, IdleConnectionsAreBounded) {
 }
 
 TEST_F(HttpClientTest, ClientMayDieBeforeItsExchange) {
-    const auto outlive = [](std::optional<HttpClient>& client, std::string host_port) -> Task<void> {
+    const auto outlive = [](std::optional<HttpClient>& client,
+                            std::string host_port) -> Task<void> {
         auto opened = co_await client->open(host_port);
         CHECK(opened.ok());
         client.reset();

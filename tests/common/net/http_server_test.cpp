@@ -110,9 +110,9 @@ struct Site {
             headers.emplace_back("x-value", "a\r\nset-cookie: evil");
             headers.emplace_back("content-length", "999");
             headers.emplace_back("Transfer-Encoding", "chunked");
-            co_return (void)co_await exchange.respond(200, std::move(headers), "ok");
+            co_return (void) co_await exchange.respond(200, std::move(headers), "ok");
         }
-        if (path == "/none") co_return (void)co_await exchange.respond(204, HeaderList{}, "");
+        if (path == "/none") co_return (void) co_await exchange.respond(204, HeaderList{}, "");
         (void)co_await exchange.respond(200, HeaderList{}, "plain");
     }
 };
@@ -158,7 +158,8 @@ TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
     RawClient client(io_, server_->port());
     for (int i = 0; i < 3; ++i) {
         std::string answer;
-        run_until_done(io_, exchange(client, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "plain", answer));
+        run_until_done(io_,
+                       exchange(client, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n", "plain", answer));
         EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
         EXPECT_NE(answer.find("\r\ncontent-length: 5\r\n"), std::string::npos) << answer;
         EXPECT_NE(answer.find("\r\ndate: "), std::string::npos) << answer;
@@ -173,12 +174,12 @@ TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
 
 TEST_F(HttpServerTest, PipelinedRequestsAreAnsweredInOrder) {
     start();
-    const std::string answer =
-        talk("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
-             "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
-             "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-             "2\r\nth\r\n3;x=y\r\nree\r\n0\r\nX: y\r\n\r\n"
-             "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const std::string answer = talk(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
+        "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n"
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "2\r\nth\r\n3;x=y\r\nree\r\n0\r\nX: y\r\n\r\n"
+        "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     EXPECT_EQ(count_of(answer, "HTTP/1.1 200 OK"), 4) << answer;
     const std::size_t one = answer.find("POST [one]");
     const std::size_t two = answer.find("9\r\ndata: 2\n\n\r\n0\r\n\r\n");
@@ -209,9 +210,9 @@ TEST_F(HttpServerTest, RequestsArriveByteByByte) {
 
 TEST_F(HttpServerTest, HeadHasNoBody) {
     start();
-    const std::string answer =
-        talk("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n"
-             "HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const std::string answer = talk(
+        "HEAD /x HTTP/1.1\r\nHost: a\r\n\r\nHEAD /stream HTTP/1.1\r\nHost: a\r\n\r\n"
+        "HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     EXPECT_EQ(count_of(answer, "HTTP/1.1 200 OK"), 3) << answer;
     EXPECT_EQ(count_of(answer, "content-length: 5"), 2) << answer;
     EXPECT_EQ(count_of(answer, "\r\n\r\nHTTP/1.1"), 2) << answer;
@@ -220,8 +221,7 @@ TEST_F(HttpServerTest, HeadHasNoBody) {
 
 TEST_F(HttpServerTest, NoContentHasNoFraming) {
     start();
-    const std::string answer =
-        talk("GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const std::string answer = talk("GET /none HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 204 No Content\r\n")) << answer;
     EXPECT_EQ(answer.find("content-length"), std::string::npos) << answer;
 }
@@ -255,17 +255,17 @@ TEST_F(HttpServerTest, ContinueIsSentWhenTheBodyIsWanted) {
     run_until_done(io_, exchange(client, "wait", "]", answer));
     EXPECT_NE(answer.find("POST [wait]"), std::string::npos) << answer;
     // An answer instead of 100 leaves it open whether the body comes: the connection must end.
-    answer = talk(
-        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
+    answer =
+        talk("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
     EXPECT_EQ(count_of(answer, "100 Continue"), 0) << answer;
     EXPECT_NE(answer.find("connection: close"), std::string::npos) << answer;
 }
 
 TEST_F(HttpServerTest, UnreadBodyIsSkippedOrTheConnectionEnds) {
     start();
-    std::string answer =
-        talk("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
-             "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    std::string answer = talk(
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+        "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     EXPECT_EQ(count_of(answer, "200 OK"), 2) << answer;
     // A body too large to skip: the answer arrives although the client is still sending.
     answer = talk("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n" +
@@ -283,9 +283,10 @@ TEST_F(HttpServerTest, BodyLimit) {
     answer = talk("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n65\r\n" +
                   std::string(101, 'x') + "\r\n0\r\n\r\n");
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
-    answer = talk("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
-                  "Connection: close\r\n\r\n64\r\n" +
-                  std::string(100, 'x') + "\r\n0\r\n\r\n");
+    answer = talk(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+        "Connection: close\r\n\r\n64\r\n" +
+        std::string(100, 'x') + "\r\n0\r\n\r\n");
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer;
 }
 
@@ -309,8 +310,7 @@ TEST_F(HttpServerTest, BadHeadGetsAnErrorObjectAndTheConnectionEnds) {
 
 TEST_F(HttpServerTest, HeadersCannotBeInjectedAndFramingIsOurs) {
     start();
-    const std::string answer =
-        talk("GET /inject HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const std::string answer = talk("GET /inject HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     EXPECT_NE(answer.find("x-value: a  set-cookie: evil\r\n"), std::string::npos) << answer;
     EXPECT_NE(answer.find("content-length: 2\r\n"), std::string::npos) << answer;
     EXPECT_EQ(answer.find("999"), std::string::npos) << answer;
@@ -395,6 +395,32 @@ TEST_F(HttpServerTest, ClientThatDoesNotReadIsCut) {
     run_until_done(io_, client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
     ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 0 && error; }));
     EXPECT_EQ(error->code, ErrorCode::kTimeout);
+}
+
+TEST_F(HttpServerTest, WriteTimeoutBesideTheWaitIsTheClientsFault) {
+    ServerLimits limits;
+    limits.write_timeout = milliseconds(50);
+    HttpServer::Options options;
+    options.limits = limits;
+    std::optional<bool> gone;
+    const auto flood = [](ServerExchange& exchange) -> Task<void> {
+        const std::string block(1 << 20, 'x');
+        while (true) {
+            Result<void> sent = co_await exchange.write(block);
+            if (!sent) co_return;
+        }
+    };
+    const auto serve = [flood](ServerExchange& exchange, std::optional<bool>& out) -> Task<void> {
+        (void)co_await exchange.start_stream(200, HeaderList{});
+        const auto first = co_await (flood(exchange) || exchange.wait_client_gone());
+        out = first.index() == 0 || std::get<1>(first);
+    };
+    server_.emplace(io_, options, [&](ServerExchange& e) { return serve(e, gone); });
+    ASSERT_TRUE(server_->start().ok());
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return gone.has_value(); }));
+    EXPECT_TRUE(*gone);
 }
 
 TEST_F(HttpServerTest, ClientThatLeavesWakesTheHandler) {
@@ -516,8 +542,7 @@ TEST_F(HttpServerTest, DestructorUnwindsHandlersWhenTheLoopHasStopped) {
         in = true;
         co_await timer.async_wait(asio::use_awaitable);
     };
-    server_.emplace(io_, options,
-                    [&](ServerExchange&) { return stuck(release, waiting, gone); });
+    server_.emplace(io_, options, [&](ServerExchange&) { return stuck(release, waiting, gone); });
     ASSERT_TRUE(server_->start().ok());
     RawClient client(io_, server_->port());
     run_until_done(io_, client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -529,21 +554,47 @@ TEST_F(HttpServerTest, DestructorUnwindsHandlersWhenTheLoopHasStopped) {
     EXPECT_TRUE(io_.stopped());
 }
 
-TEST_F(HttpServerTest, LoopMayDieFirst) {
+TEST_F(HttpServerTest, DestroyedOnItsRunningLoopItUnwindsLater) {
+    start();
+    RawClient client(io_, server_->port());
+    run_until_done(io_, client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 1; }));
+    asio::post(io_, [&] { server_.reset(); });
+    std::string answer = "?";
+    run_until_done(io_, talk_to(client, "", answer));
+    EXPECT_EQ(answer, "");
+    EXPECT_TRUE(run_until(io_, [&] { return seen_.waiting == 0; }));
+    EXPECT_EQ(seen_.gone, 0);
+}
+
+TEST_F(HttpServerTest, LoopMayDieWithConnectionsOpen) {
+    bool gone = false;
+    bool waiting = false;
     auto io = std::make_unique<asio::io_context>();
-    asio::steady_timer release(*io, std::chrono::hours(1));
-    Seen seen;
-    Site site{seen, release};
-    {
-        HttpServer server(*io, HttpServer::Options{},
-                          [&site](ServerExchange& e) { return site.serve(e); });
-        ASSERT_TRUE(server.start().ok());
-        RawClient client(*io, server.port());
-        run_until_done(*io, client.send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
-        ASSERT_TRUE(run_until(*io, [&] { return seen.waiting == 1; }));
-    }
+    auto timer = std::make_unique<asio::steady_timer>(*io, std::chrono::hours(1));
+    asio::steady_timer& release = *timer;
+    const auto stuck = [](asio::steady_timer& t, bool& in, bool& out) -> Task<void> {
+        Witness witness{out};
+        in = true;
+        co_await t.async_wait(asio::use_awaitable);
+    };
+    auto server = std::make_unique<HttpServer>(
+        *io, HttpServer::Options{}, [&](ServerExchange&) { return stuck(release, waiting, gone); });
+    ASSERT_TRUE(server->start().ok());
+    RawClient client(io_, server->port());
+    run_until_done(io_, client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(*io, [&] { return waiting; }));
+    // Destroyed on the loop, which never turns again: the loop itself has to free what is left.
+    asio::post(*io, [&] {
+        server.reset();
+        io->stop();
+    });
     io->restart();
-    io->poll();
+    io->run();
+    EXPECT_FALSE(gone);
+    timer.reset();
+    io.reset();
+    EXPECT_TRUE(gone);
 }
 
 TEST_F(HttpServerTest, StopAcceptingFromAnyThread) {

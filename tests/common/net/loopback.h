@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <exception>
 #include <optional>
 #include <string>
@@ -89,16 +90,16 @@ class RawClient {
 
   private:
     Task<void> read_some() {
-        char bytes[16384];
         boost::system::error_code ec;
         const std::size_t n = co_await socket_.async_read_some(
-            asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, ec));
-        received_.append(bytes, n);
+            asio::buffer(bytes_), asio::redirect_error(asio::use_awaitable, ec));
+        received_.append(bytes_.data(), n);
         ended_ = static_cast<bool>(ec);
         reset_ = ec == asio::error::connection_reset;
     }
 
     Tcp::socket socket_;
+    std::array<char, 16384> bytes_;
     std::string received_;
     bool ended_ = false;
     bool reset_ = false;

@@ -17,12 +17,15 @@ std::vector<std::string> read(const std::vector<std::string_view>& pieces) {
 }
 
 const std::string kStream =
-    ": comment\ndata: {\"a\":1}\n\ndata:no space\r\n\r\nevent: x\rid: 7\rdata:  two\rdata: lines\r\r"
+    ": comment\ndata: {\"a\":1}\n\ndata:no space\r\n\r\nevent: x\rid: 7\rdata:  two\rdata: "
+    "lines\r\r"
     "retry: 5\n\ndata\n\ndata: [DONE]\n\ndata: never ended\n";
 
 const std::vector<std::string> kEvents = {"{\"a\":1}", "no space", " two\nlines", "", "[DONE]"};
 
-TEST(Sse, ReadsEvents) { EXPECT_EQ(read({kStream}), kEvents); }
+TEST(Sse, ReadsEvents) {
+    EXPECT_EQ(read({kStream}), kEvents);
+}
 
 TEST(Sse, EverySplitGivesTheSame) {
     const std::string_view all = kStream;
