@@ -96,8 +96,11 @@ void PrefixTree::Lease::reset() {
 }
 
 PrefixTree::PrefixTree(std::uint64_t model_fingerprint, std::size_t page_bytes,
-                       std::size_t ghosts_max)
-    : model_fingerprint_(model_fingerprint), page_bytes_(page_bytes), ghosts_(ghosts_max) {}
+                       std::size_t ghosts_max, ChainHash chain)
+    : model_fingerprint_(model_fingerprint),
+      chain_(chain),
+      page_bytes_(page_bytes),
+      ghosts_(ghosts_max) {}
 
 PrefixTree::~PrefixTree() {
     CHECK_MSG(pages_pinned_ == 0, "a lease outlived the prefix tree");
@@ -126,7 +129,7 @@ PrefixTree::Lease PrefixTree::match(const std::string& salt, Tokens tokens, cons
     std::size_t matched = 0;
     while (matched + kPage <= tokens.size()) {
         const Tokens next = tokens.subspan(matched, kPage);
-        Node* const child = whole_child(at, chain_hash(at->hash, next), next);
+        Node* const child = whole_child(at, chain_(at->hash, next), next);
         if (child == nullptr) break;
         touch(child, use);
         lease.pages_.push_back(child->page.data());
@@ -139,7 +142,8 @@ PrefixTree::Lease PrefixTree::match(const std::string& salt, Tokens tokens, cons
     Node* tail = nullptr;
     std::size_t shared = 0;
     const auto consider = [&](Node* child) {
-        const std::size_t n = common_prefix(child->tokens, rest);
+        // A whole page would have been found, but for a collision; then 63 of its tokens will do.
+        const std::size_t n = std::min(common_prefix(child->tokens, rest), kPage - 1);
         if (n <= shared) return;
         tail = child;
         shared = n;
@@ -189,7 +193,7 @@ PrefixTree::Node* PrefixTree::insert(Node* parent, Tokens tokens, Page page) {
     auto node = std::make_unique<Node>();
     node->parent = parent;
     node->slot = nodes_.size();
-    node->hash = chain_hash(parent->hash, tokens);
+    node->hash = chain_(parent->hash, tokens);
     node->tokens.assign(tokens.begin(), tokens.end());
     node->page = std::move(page);
     ghosts_.cached_again(node->hash);
@@ -269,7 +273,7 @@ std::int64_t PrefixTree::known_tokens(const std::string& salt, Tokens tokens) co
     PageHash hash = root_hash(model_fingerprint_, salt);
     std::size_t known = 0;
     for (; known + kPage <= tokens.size(); known += kPage) {
-        hash = chain_hash(hash, tokens.subspan(known, kPage));
+        hash = chain_(hash, tokens.subspan(known, kPage));
         if (!whole_pages_.contains(hash) && !ghosts_.was_evicted(hash)) break;
     }
     return static_cast<std::int64_t>(known);
@@ -284,7 +288,7 @@ void PrefixTree::check() const {
         std::int64_t pins_below = 0;
         for (const Node* child : node.children) {
             CHECK(child->parent == &node && child->page && !child->tokens.empty());
-            CHECK(child->hash == chain_hash(node.hash, child->tokens));
+            CHECK(child->hash == chain_(node.hash, child->tokens));
             pins_below += child->pins;
             const bool is_prefix = before != nullptr && starts_with(child->tokens, before->tokens);
             CHECK_MSG(!is_prefix || before->pins > 0, "a page is a prefix of its sibling");

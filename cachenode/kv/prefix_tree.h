@@ -62,8 +62,10 @@ class PrefixTree {
         std::vector<std::byte*> pages_;
     };
 
-    // `ghosts_max`: evicted pages that are remembered.
-    PrefixTree(std::uint64_t model_fingerprint, std::size_t page_bytes, std::size_t ghosts_max);
+    // `ghosts_max`: evicted pages that are remembered. `chain`: tests give one that collides.
+    using ChainHash = PageHash (*)(const PageHash& before, std::span<const engine::TokenId> tokens);
+    PrefixTree(std::uint64_t model_fingerprint, std::size_t page_bytes, std::size_t ghosts_max,
+               ChainHash chain = chain_hash);
     ~PrefixTree();  // No lease may be left.
     PrefixTree(const PrefixTree&) = delete;
     PrefixTree& operator=(const PrefixTree&) = delete;
@@ -108,6 +110,7 @@ class PrefixTree {
     void unpin(Node* node);
 
     std::uint64_t model_fingerprint_;
+    ChainHash chain_;
     std::size_t page_bytes_;
     std::uint64_t uses_ = 0;
     std::int64_t pages_pinned_ = 0;

@@ -167,6 +167,34 @@ TEST_F(PrefixTreeTest, LeasesMoveAndUnpinOnce) {
     tree_.check();
 }
 
+// Two chats whose pages all have one hash: hits are lost, answers are not.
+TEST_F(PrefixTreeTest, ACollisionOfHashesNeverGivesAWrongPage) {
+    const auto collide = [](const PageHash&, std::span<const TokenId>) { return PageHash{1, 2}; };
+    PrefixTree tree(1, kPageBytes, 10, collide);
+    const std::vector<Ids> chats = {ids(200), ids(200, 7), ids(100) + ids(100, 7)};
+    for (const Ids& chat : chats) {
+        const std::span<const TokenId> all(chat);
+        PrefixTree::Lease lease = tree.match("", {}, {});
+        for (std::size_t at = 0; at + 64 <= chat.size(); at += 64) {
+            Page page = pool_.acquire();
+            std::memcpy(page.data(), &chat[at], sizeof(TokenId));
+            const std::byte* const stored =
+                tree.extend(lease, all.subspan(at, 64), std::move(page), {});
+            EXPECT_EQ(std::memcmp(stored, &chat[at], sizeof(TokenId)), 0);
+        }
+    }
+    tree.check();
+    for (const Ids& chat : chats) {
+        const PrefixTree::Lease lease = tree.match("", chat, {});
+        EXPECT_GE(lease.tokens(), 63);
+        for (std::size_t i = 0; i < lease.pages().size(); ++i) {
+            EXPECT_EQ(std::memcmp(lease.pages()[i], &chat[i * 64], sizeof(TokenId)), 0);
+        }
+    }
+    EXPECT_EQ(tree.match("other", chats[0], {}).tokens(), 0);
+    EXPECT_EQ(tree.evict(100), 8);
+}
+
 TEST_F(PrefixTreeTest, LongChainsDoNotRecurse) {
     PagePool pool(64, 64LL * 100'000);
     PrefixTree tree(1, 64, 0);

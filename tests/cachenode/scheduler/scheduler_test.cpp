@@ -185,11 +185,30 @@ TEST(Scheduler, ANewTurnReusesWhatAPassHasDoneSoFar) {
     while (first.last_events == 0) world.scheduler().step();
     world.scheduler().step();  // A pass of 60 tokens has begun ...
     ASSERT_EQ(world.stats().canonical_tokens, 4);
+    const std::int64_t sampled_alike = world.reports().back().session_tokens;
     reply_and_ask(messages, first, "And then?");
     const Outcome& outcome = world.run(session_turn(messages));
     // ... and the turn took it over: the rest was never stored, as other ids were computed.
+    EXPECT_EQ(outcome.usage.reused_tokens, sampled_alike + 4);
     EXPECT_GT(missed(outcome, "diverged"), 0);
-    EXPECT_GT(outcome.usage.reused_tokens, 100);
+}
+
+TEST(Scheduler, APassGivesWayToATurnThatNeedsItsPages) {
+    SchedulerOptions options = options_with_pages(14);
+    options.chunk_tokens_max = 1;
+    ChatWorld world(options);
+    Outcome& first = world.submit(session_turn(opening(), 200));
+    while (first.last_events == 0) world.scheduler().step();
+    world.scheduler().step();
+    ASSERT_EQ(world.stats().canonical_tokens, 1);
+    ASSERT_GT(world.stats().pages_used, world.stats().pages_cached);
+    TurnRequest large = session_turn(opening(9), 600);
+    large.session = SessionKey{9, 9};
+    world.submit(std::move(large));
+    world.scheduler().step();
+    EXPECT_EQ(world.stats().running, 1);
+    EXPECT_EQ(world.stats().canonical_tokens, 1);
+    world.run_all();
 }
 
 TEST(Scheduler, RefusesWhatCanNeverFit) {
