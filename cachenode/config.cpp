@@ -48,6 +48,10 @@ Result<void> check(const NodeConfig& config) {
     if (auto ok = address("listen", config.listen); !ok) return ok;
     if (auto ok = address("advertise", config.advertise); !ok) return ok;
     if (auto ok = address("redis", config.redis); !ok) return ok;
+    const bool everywhere =
+        config.listen.starts_with("0.0.0.0:") || config.listen.starts_with("[::]:");
+    if (everywhere && !config.redis.empty() && config.advertise.empty())
+        return bad("advertise", "is required when `listen` names no address that routers can use");
     if (auto ok = one_of("backend", config.backend, kBackends); !ok) return ok;
     if (auto ok = one_of("isa", config.isa, kIsas); !ok) return ok;
     if (!config.chat_template.empty()) {

@@ -159,11 +159,14 @@ void NodeMetrics::declare_gauges(const NodeMetricsFacts& facts) {
 
 void NodeMetrics::turn_done(const TurnReport& report) {
     finished_.at(to_string(report.finish)).add();
-    if (report.ttft_s > 0) ttft_.at(cache_outcome(report.usage)).observe(report.ttft_s);
+    if (report.ttft_s > 0) {
+        ttft_.at(cache_outcome(report.usage)).observe(report.ttft_s);
+        prefill_.observe(report.prefill_s);
+    }
     for (const float gap : report.inter_token_s) inter_token_.observe(static_cast<double>(gap));
     queue_.observe(report.queue_s);
-    prefill_.observe(report.prefill_s);
     request_.observe(report.total_s);
+    if (report.usage.prompt_tokens == 0) return;  // Never admitted.
     prompt_length_.observe(static_cast<double>(report.usage.prompt_tokens));
     reply_length_.observe(static_cast<double>(report.usage.completion_tokens));
 }
