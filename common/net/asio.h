@@ -1,4 +1,4 @@
-// The one door to Boost.Asio: the narrow set of includes that Hearth needs, and short names for them.
+// The one door to Boost.Asio: the narrow set of includes that Hearth needs, and short names.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -39,8 +39,8 @@ class ClientExchange {
     virtual Task<Result<void>> finish_body() = 0;
 
     // The response head; 1xx are skipped. kTimeout after `timeout`. Views live until the exchange
-    // is destroyed. kUnavailable: closed before a byte of the answer came (if reused(), try again on
-    // a fresh connection); kCorrupt: nonsense, or closed within the head.
+    // is destroyed. kUnavailable: closed before a byte of the answer came (if reused(), try again
+    // on a fresh connection); kCorrupt: nonsense, or closed within the head.
     virtual Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout) = 0;
     // Body bytes, framing removed, as a view valid until the next call; empty at the end.
     virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;
@@ -49,8 +49,8 @@ class ClientExchange {
     // running fails with kCancelled at once.
     virtual void abort() = 0;
 
-    virtual bool reused() const = 0;          // A kept connection, which the peer may have closed.
-    virtual bool sent_any() const = 0;        // Some byte of the request reached the socket.
+    virtual bool reused() const = 0;    // A kept connection, which the peer may have closed.
+    virtual bool sent_any() const = 0;  // Some byte of the request reached the socket.
 };
 
 // Keep-alive connections per "host:port". One io_context. Bounded idle connections per upstream.
@@ -60,7 +60,7 @@ class HttpClient {
         std::chrono::milliseconds connect_timeout{1'000};
         std::chrono::milliseconds idle_timeout{30'000};
         std::size_t idle_per_upstream_max = 64;
-        std::chrono::milliseconds write_timeout{30'000};   // A write that makes no progress.
+        std::chrono::milliseconds write_timeout{30'000};  // A write that makes no progress.
     };
     HttpClient(asio::io_context& io, Options options);
     explicit HttpClient(asio::io_context& io) : HttpClient(io, Options{}) {}

@@ -11,8 +11,8 @@
 namespace hearth {
 
 struct HeaderField {
-    std::string_view name;    // As sent; compare with find() or equals_ignore_case().
-    std::string_view value;   // Optional white space at both ends removed.
+    std::string_view name;   // As sent; compare with find() or equals_ignore_case().
+    std::string_view value;  // Optional white space at both ends removed.
 };
 
 bool equals_ignore_case(std::string_view a, std::string_view b);
@@ -35,13 +35,13 @@ enum class BodyKind { kNone, kLength, kChunked, kUntilClose /* responses only */
 // Views point into the caller's buffer and live as long as it.
 struct RequestHead {
     std::string_view method;
-    std::string_view target;   // Origin form, as sent.
-    std::string_view path;     // Target up to '?'.
-    std::string_view query;    // After '?', may be empty.
-    int version_minor = 1;     // 0 or 1.
+    std::string_view target;  // Origin form, as sent.
+    std::string_view path;    // Target up to '?'.
+    std::string_view query;   // After '?', may be empty.
+    int version_minor = 1;    // 0 or 1.
     std::vector<HeaderField> fields;
     BodyKind body = BodyKind::kNone;
-    std::uint64_t content_length = 0;   // With kLength.
+    std::uint64_t content_length = 0;  // With kLength.
     bool keep_alive = true;
     bool expect_continue = false;
 
@@ -62,23 +62,24 @@ struct ResponseHead {
 };
 
 struct HeadError {
-    int status = 400;              // 400, 414, 417, 431, 501, 505; of a response always 502.
-    std::string message;           // Says which rule was broken; safe to send back.
+    int status = 400;     // 400, 414, 417, 431, 501, 505; of a response always 502.
+    std::string message;  // Says which rule was broken; safe to send back.
 };
 
 enum class HeadProgress { kNeedMore, kDone, kError };
 
 struct HeadOutcome {
     HeadProgress progress = HeadProgress::kNeedMore;
-    std::size_t consumed = 0;      // Bytes of the head, with kDone.
-    HeadError error;               // With kError.
+    std::size_t consumed = 0;  // Bytes of the head, with kDone.
+    HeadError error;           // With kError.
 };
 
-// Refuses everything that two implementations might read differently: bare CR or LF, obs-fold, space
-// before the colon, unknown or repeated Transfer-Encoding, Transfer-Encoding beside Content-Length or
-// in HTTP/1.0, repeated or signed Content-Length, none or several Host fields, absolute or authority
-// targets, control bytes. `head` is reset, its vectors keep their capacity (no allocation per request
-// in steady state). Pure.
+// Refuses everything that two implementations might read differently: bare CR or LF, obs-fold,
+// space before the colon, unknown or repeated Transfer-Encoding, Transfer-Encoding beside
+// Content-Length or in HTTP/1.0, repeated or signed Content-Length, none or several Host fields,
+// absolute or authority targets, control bytes. A Content-Length of 0 is kNone. `head` is reset,
+// its vectors keep their capacity (no allocation per request in steady state). The outcome does not
+// depend on how the bytes were split. Pure.
 HeadOutcome parse_request_head(std::string_view bytes, const HeadLimits& limits, RequestHead& head);
 
 // `request_method` decides whether a body follows (HEAD, 204, 304: none).
@@ -90,10 +91,10 @@ HeadOutcome parse_response_head(std::string_view bytes, const HeadLimits& limits
 class ChunkedDecoder {
   public:
     struct Piece {
-        std::string_view body;       // Body bytes found, may be empty.
-        std::size_t consumed = 0;    // Input bytes used up, framing included.
-        bool done = false;           // The last chunk and its trailers are over.
-        bool bad = false;            // Framing error: close the connection.
+        std::string_view body;     // Body bytes found, may be empty.
+        std::size_t consumed = 0;  // Input bytes used up, framing included.
+        bool done = false;         // The last chunk and its trailers are over.
+        bool bad = false;          // Framing error: close the connection.
     };
     Piece next(std::string_view bytes);
 
@@ -106,9 +107,9 @@ class ChunkedDecoder {
     bool step(std::string_view& rest);
 
     State state_ = State::kSize;
-    std::uint64_t left_ = 0;         // Body bytes of this chunk still to come.
-    std::size_t extra_bytes_ = 0;    // Extensions and trailers so far; bounded at 8 KiB.
-    std::string line_;               // The size or trailer line being gathered.
+    std::uint64_t left_ = 0;       // Body bytes of this chunk still to come.
+    std::size_t extra_bytes_ = 0;  // Extensions and trailers so far; bounded at 8 KiB.
+    std::string line_;             // The size or trailer line being gathered.
 };
 
 const char* reason_phrase(int status);

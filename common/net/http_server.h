@@ -17,10 +17,10 @@ namespace hearth {
 
 struct ServerLimits {
     HeadLimits head;
-    std::chrono::milliseconds head_timeout{10'000};       // First byte of a head to its last.
-    std::chrono::milliseconds idle_timeout{75'000};       // Between requests on one connection.
-    std::chrono::milliseconds body_timeout{30'000};       // Between two reads of a body.
-    std::chrono::milliseconds write_timeout{30'000};      // One write to a client that does not read.
+    std::chrono::milliseconds head_timeout{10'000};   // First byte of a head to its last.
+    std::chrono::milliseconds idle_timeout{75'000};   // Between requests on one connection.
+    std::chrono::milliseconds body_timeout{30'000};   // Between two reads of a body.
+    std::chrono::milliseconds write_timeout{30'000};  // One write to a client that does not read.
     std::size_t connections_max = 4096;
 };
 
@@ -53,12 +53,12 @@ class ServerExchange {
     // Ends the answer uncleanly: the connection is cut so that the client sees a broken stream.
     virtual void abort() = 0;
 
-    virtual bool answered() const = 0;      // respond() or start_stream() was called.
+    virtual bool answered() const = 0;  // respond() or start_stream() was called.
 
     // Completes with true when the client has gone (FIN or RST) or the connection was cut by a
     // deadline, with false when cancelled. Run it beside the work with `||`, after the request body
-    // was read. Pipelined bytes that arrive meanwhile are kept for the next request; once the buffer
-    // is full of them a FIN behind them cannot be seen, and only a reset ends the wait.
+    // was read. Pipelined bytes that arrive meanwhile are kept for the next request; once the
+    // buffer is full of them a FIN behind them cannot be seen, and only a reset ends the wait.
     virtual Task<bool> wait_client_gone() = 0;
 };
 
@@ -67,13 +67,13 @@ using HttpHandler = std::function<Task<void>(ServerExchange&)>;
 
 // Owned by one io_context (one thread). Nothing is detached: drain() and the destructor end every
 // connection. Destroy it after its loop has stopped and before what its handler refers to: the
-// destructor then cancels the running handlers and turns the loop until they have unwound. Destroyed
-// on the running loop it only cancels them, and they unwind later.
+// destructor then cancels the running handlers and turns the loop until they have unwound.
+// Destroyed on the running loop it only cancels them, and they unwind later.
 class HttpServer {
   public:
     struct Options {
         std::string address = "127.0.0.1";
-        std::uint16_t port = 0;              // 0 = any free port.
+        std::uint16_t port = 0;  // 0 = any free port.
         bool reuse_port = false;
         ServerLimits limits;
     };
@@ -81,10 +81,10 @@ class HttpServer {
     HttpServer(asio::io_context& io, Options options, HttpHandler handler);
     ~HttpServer();
 
-    Result<void> start();                    // Binds and accepts; kUnavailable names the address.
-    std::uint16_t port() const;              // After start().
-    std::string endpoint() const;            // "127.0.0.1:8080"
-    void stop_accepting();                   // Any thread.
+    Result<void> start();          // Binds and accepts; kUnavailable names the address.
+    std::uint16_t port() const;    // After start().
+    std::string endpoint() const;  // "127.0.0.1:8080"
+    void stop_accepting();         // Any thread.
     // Closes idle connections, lets busy ones finish their answer until `grace`, then cuts them.
     Task<void> drain(std::chrono::milliseconds grace);
     std::size_t connections() const;
@@ -94,7 +94,8 @@ class HttpServer {
     std::shared_ptr<State> state_;
 };
 
-// OpenAI's error object: {"error":{"message","type","param","code"}}; empty param and code are null.
+// OpenAI's error object: {"error":{"message","type","param","code"}}; empty param and code are
+// null.
 std::string error_body(std::string_view message, std::string_view type, std::string_view param,
                        std::string_view code);
 
