@@ -1,7 +1,7 @@
-// The life of a Redis connection: connect, authenticate, pipeline, watch, cut, connect again.
+// The life of a connection to Redis: resolve, connect, greet, watch, back off, begin again.
 #include "common/redis/connection.h"
 
-#include <boost/asio/write.hpp>
+#include <algorithm>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -10,24 +10,26 @@
 namespace hearth {
 namespace {
 
-constexpr std::chrono::milliseconds kPingGap{500};
-constexpr std::chrono::milliseconds kBackoffMin{50};
-constexpr std::chrono::milliseconds kBackoffMax{2'000};
-constexpr int kMissedMax = 3;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPingGap{500};
+constexpr milliseconds kConnectTimeoutMin{1'000};
+constexpr milliseconds kBackoffMin{50};
+constexpr milliseconds kBackoffMax{2'000};
+constexpr MonotonicNs kSteadyAfter = 5 * kSecond;  // A link that lived so long resets the back-off.
 
 }  // namespace
 
 RedisStore::Connection::Connection(asio::io_context& io, const RedisOptions& options)
     : io_(io),
       options_(options),
-      socket_(io),
+      target_(options.address),
       pause_(io),
       jitter_(static_cast<std::uint64_t>(SystemClock::instance().now())) {}
 
 void RedisStore::Connection::start() {
-    // The coroutine holds `self`; stop() makes it end.
-    auto self = shared_from_this();
-    asio::co_spawn(io_, run(), [self](std::exception_ptr failed) {
+    // The coroutine holds a reference to this object; stop() makes it end.
+    asio::co_spawn(io_, run(), [](std::exception_ptr failed) {
         if (failed) std::rethrow_exception(failed);
     });
 }
@@ -35,183 +37,152 @@ void RedisStore::Connection::start() {
 void RedisStore::Connection::stop() {
     if (stopped_) return;
     stopped_ = true;
-    cut(make_error(ErrorCode::kCancelled, "the Redis store was stopped"));
+    if (link_) link_->close(make_error(ErrorCode::kCancelled, "the Redis store was stopped"));
     pause_.cancel();
+}
+
+bool RedisStore::Connection::is_news(const std::string& text) {
+    constexpr std::size_t kToldMax = 256;
+    if (told_.size() >= kToldMax) told_.clear();
+    return told_.insert(text).second;
 }
 
 Task<void> RedisStore::Connection::run() {
     const auto self = shared_from_this();
+    const Clock& clock = SystemClock::instance();
     auto backoff = kBackoffMin;
     while (!stopped_) {
-        auto connected = co_await connect();
-        if (stopped_) break;
-        if (connected) {
-            log::info("redis connected", {{"address", options_.address}});
-            backoff = kBackoffMin;
+        const MonotonicNs began = clock.now();
+        auto opened = co_await open();
+        if (opened && !stopped_) {
+            told_.clear();
+            log::info("redis connected", {{"address", target_}});
             co_await watch();
-        } else {
-            log::debug("redis connect failed", {{"error", connected.error().message}});
-            cut(connected.error());
         }
+        ready_ = false;
         if (stopped_) break;
+        const Error why = opened ? link_->why() : opened.error();
+        if (link_) link_->close(why);
+        if (is_news(why.message))
+            log::warn("redis unavailable", {{"address", target_}, {"error", why.message}});
+        if (!opened) target_ = options_.address;  // Whoever was redirected to is not there.
+        if (clock.now() - began > kSteadyAfter) backoff = kBackoffMin;
         const auto half = static_cast<std::uint64_t>(backoff.count() / 2 + 1);
-        pause_.expires_after(backoff / 2 + std::chrono::milliseconds(jitter_.below(half)));
+        pause_.expires_after(backoff / 2 + milliseconds(jitter_.below(half)));
         boost::system::error_code ignored;
         co_await pause_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
         backoff = std::min(backoff * 2, kBackoffMax);
     }
 }
 
-Task<Result<void>> RedisStore::Connection::connect() {
-    auto place = split_host_port(options_.address);
+Task<Result<std::vector<Tcp::endpoint>>> RedisStore::Connection::resolve() {
+    auto place = split_host_port(target_);
     if (!place) co_return place.error();
+    std::vector<Tcp::endpoint> endpoints;
     boost::system::error_code failed;
+    // A literal address needs no resolver, whose look-ups cannot be interrupted.
+    const auto literal = asio::ip::make_address(place->first, failed);
+    if (!failed) {
+        endpoints.emplace_back(literal, place->second);
+        co_return endpoints;
+    }
+    failed.clear();
     Tcp::resolver resolver(io_);
     const auto found =
         co_await resolver.async_resolve(place->first, std::to_string(place->second),
                                         asio::redirect_error(asio::use_awaitable, failed));
-    if (failed || found.empty())
-        co_return make_error(ErrorCode::kUnavailable,
-                             "cannot resolve " + options_.address + ": " + failed.message());
-    if (stopped_) co_return make_error(ErrorCode::kCancelled, "stopped");
-    socket_ = Tcp::socket(io_);
-    // A connect to a host that drops packets would hang: the timer closes the socket.
-    const std::uint64_t epoch = epoch_;
-    const auto self = shared_from_this();
-    pause_.expires_after(std::max(options_.command_timeout, std::chrono::milliseconds(250)));
-    const auto on_late = [self, epoch](boost::system::error_code cancelled) {
-        boost::system::error_code ignored;
-        if (!cancelled && self->epoch_ == epoch && !self->connected_) self->socket_.close(ignored);
-    };
-    pause_.async_wait(on_late);
-    co_await socket_.async_connect(found.begin()->endpoint(),
-                                   asio::redirect_error(asio::use_awaitable, failed));
-    pause_.cancel();
     if (failed)
-        co_return make_error(ErrorCode::kUnavailable,
-                             "cannot connect to " + options_.address + ": " + failed.message());
-    connected_ = true;
-    socket_.set_option(Tcp::no_delay(true), failed);
-    reader_ = std::make_unique<ReplyReader>();
-    read_some();
-    if (!options_.password.empty()) {
-        std::vector<std::string_view> argv = {"AUTH"};
-        if (!options_.username.empty()) argv.push_back(options_.username);
-        argv.push_back(options_.password);
-        auto answer = co_await exchange(format_command(argv), options_.command_timeout);
-        if (!answer) co_return answer.error();
+        co_return make_error(ErrorCode::kUnavailable, "cannot resolve: " + failed.message());
+    for (const auto& entry : found) endpoints.push_back(entry.endpoint());
+    co_return endpoints;
+}
+
+Task<Result<void>> RedisStore::Connection::open() {
+    auto endpoints = co_await resolve();
+    if (!endpoints) co_return endpoints.error();
+    Result<void> connected = make_error(ErrorCode::kUnavailable, "the name has no address");
+    for (const Tcp::endpoint& endpoint : *endpoints) {
+        if (stopped_) co_return make_error(ErrorCode::kCancelled, "stopped");
+        link_ = std::make_shared<Link>(io_);
+        connected = co_await link_->connect(endpoint,
+                                            std::max(options_.command_timeout, kConnectTimeoutMin));
+        if (connected) break;
     }
-    if (options_.database != 0) {
-        const std::string number = std::to_string(options_.database);
-        auto answer = co_await exchange(command_of("SELECT", number), options_.command_timeout);
-        if (!answer) co_return answer.error();
-    }
-    auto answer = co_await exchange(command_of("PING"), options_.command_timeout);
-    if (!answer) co_return answer.error();
-    up_ = true;
+    if (!connected) co_return connected;
+    auto greeted = co_await greet();
+    ready_ = greeted.ok();
+    co_return greeted;
+}
+
+Task<Result<void>> RedisStore::Connection::greet() {
+    std::vector<std::string> commands;
+    if (!options_.password.empty() && options_.username.empty())
+        commands.push_back(command_of("AUTH", options_.password));
+    if (!options_.password.empty() && !options_.username.empty())
+        commands.push_back(command_of("AUTH", options_.username, options_.password));
+    if (options_.database != 0)
+        commands.push_back(command_of("SELECT", std::to_string(options_.database)));
+    commands.push_back(command_of("PING"));
+    auto replies = co_await link_->exchange(std::move(commands), options_.command_timeout);
+    if (!replies) co_return replies.error();
+    for (const Reply& reply : *replies)
+        if (reply.kind == Reply::Kind::kError) co_return error_of(reply);
     co_return Result<void>();
 }
 
 Task<void> RedisStore::Connection::watch() {
-    while (connected_ && !stopped_) {
-        pause_.expires_after(kPingGap);
-        boost::system::error_code ignored;
-        co_await pause_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-        if (!connected_ || stopped_) break;
-        auto answer = co_await exchange(command_of("PING"), options_.command_timeout);
-        if (!answer && connected_) cut(answer.error());
+    while (link_->open()) {
+        co_await link_->rest(kPingGap);
+        std::vector<std::string> ping;
+        ping.push_back(command_of("PING"));
+        auto replies = co_await link_->exchange(std::move(ping), options_.command_timeout);
+        if (!replies)
+            link_->close(replies.error());
+        else if (replies->front().kind == Reply::Kind::kError)  // LOADING, NOAUTH, MASTERDOWN, ...
+            link_->close(error_of(replies->front()));
     }
-    if (!stopped_) log::warn("redis lost", {{"address", options_.address}});
 }
 
-Task<Result<Reply>> RedisStore::Connection::command(std::string bytes,
-                                                    std::chrono::milliseconds timeout) {
+Task<Result<std::vector<Reply>>> RedisStore::Connection::pipeline(std::vector<std::string> commands,
+                                                                  milliseconds timeout) {
     if (stopped_) co_return make_error(ErrorCode::kCancelled, "the Redis store was stopped");
-    if (!up_) co_return make_error(ErrorCode::kUnavailable, "Redis is down");
-    co_return co_await exchange(std::move(bytes), timeout);
-}
-
-Task<Result<Reply>> RedisStore::Connection::exchange(std::string bytes,
-                                                     std::chrono::milliseconds timeout) {
-    if (in_flight_.size() >= options_.pipeline_max)
+    if (!up()) co_return make_error(ErrorCode::kUnavailable, "Redis is down");
+    const auto self = shared_from_this();
+    const auto link = link_;
+    if (link->in_flight() + commands.size() > options_.pipeline_max)
         co_return make_error(ErrorCode::kExhausted, "too many Redis commands in flight (limit " +
                                                         std::to_string(options_.pipeline_max) +
                                                         ")");
-    const auto self = shared_from_this();
-    const auto waiter = std::make_shared<Waiter>(io_.get_executor());
-    in_flight_.push_back(waiter);
-    outgoing_ += bytes;
-    if (writing_.empty()) write_some();
-    if (!waiter->result) {
-        waiter->timer.expires_after(timeout);
-        boost::system::error_code ignored;
-        co_await waiter->timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    }
-    if (!waiter->result) {
-        if (++missed_ >= kMissedMax) cut(make_error(ErrorCode::kTimeout, "Redis does not answer"));
-        co_return make_error(ErrorCode::kTimeout, "Redis did not answer within " +
-                                                      std::to_string(timeout.count()) + " ms");
-    }
-    missed_ = 0;
-    Result<Reply> result = std::move(*waiter->result);
-    if (result.ok() && result->kind == Reply::Kind::kError)
-        co_return make_error(ErrorCode::kUnavailable, "Redis answered: " + result->text);
-    co_return result;
+    auto replies = co_await link->exchange(std::move(commands), timeout);
+    if (!replies) co_return replies.error();
+    for (const Reply& reply : *replies)
+        if (reply.kind == Reply::Kind::kError) react(*link, reply);
+    co_return std::move(replies);
 }
 
-void RedisStore::Connection::write_some() {
-    writing_.swap(outgoing_);
-    const auto self = shared_from_this();
-    const std::uint64_t epoch = epoch_;
-    asio::async_write(socket_, asio::buffer(writing_),
-                      [self, epoch](boost::system::error_code failed, std::size_t) {
-                          if (self->epoch_ != epoch) return;
-                          self->writing_.clear();
-                          if (failed)
-                              self->cut(make_error(ErrorCode::kUnavailable, failed.message()));
-                          else if (!self->outgoing_.empty())
-                              self->write_some();
-                      });
+Task<Result<Reply>> RedisStore::Connection::command(std::string bytes, milliseconds timeout) {
+    std::vector<std::string> commands;
+    commands.push_back(std::move(bytes));
+    auto replies = co_await pipeline(std::move(commands), timeout);
+    if (!replies) co_return replies.error();
+    Reply& reply = replies->front();
+    if (reply.kind == Reply::Kind::kError) co_return error_of(reply);
+    co_return std::move(reply);
 }
 
-void RedisStore::Connection::read_some() {
-    const auto self = shared_from_this();
-    const std::uint64_t epoch = epoch_;
-    socket_.async_read_some(
-        asio::buffer(incoming_), [self, epoch](boost::system::error_code failed, std::size_t size) {
-            if (self->epoch_ != epoch) return;
-            if (failed) return self->cut(make_error(ErrorCode::kUnavailable, failed.message()));
-            self->reader_->feed({self->incoming_.data(), size});
-            while (true) {
-                auto reply = self->reader_->next();
-                if (!reply) return self->cut(reply.error());
-                if (!reply->has_value()) break;
-                if (self->in_flight_.empty())
-                    return self->cut(make_error(ErrorCode::kCorrupt, "an answer nobody asked for"));
-                const auto waiter = self->in_flight_.front();
-                self->in_flight_.pop_front();
-                waiter->result = std::move(**reply);
-                waiter->timer.cancel();
-            }
-            self->read_some();
-        });
-}
-
-void RedisStore::Connection::cut(const Error& why) {
-    ++epoch_;
-    connected_ = up_ = false;
-    missed_ = 0;
-    outgoing_.clear();
-    writing_.clear();
-    boost::system::error_code ignored;
-    socket_.close(ignored);
-    auto failed = std::move(in_flight_);
-    in_flight_.clear();
-    for (const auto& waiter : failed) {
-        waiter->result = why;
-        waiter->timer.cancel();
+// Some errors say that this link leads to the wrong server, or that it must greet again.
+void RedisStore::Connection::react(Link& link, const Reply& error) {
+    const std::string& text = error.text;
+    // MOVED <slot> <host:port>: another member of a Redis Cluster has our slot. All keys are in
+    // one.
+    if (text.starts_with("MOVED ")) {
+        const std::string address = text.substr(text.rfind(' ') + 1);
+        if (split_host_port(address)) target_ = address;
+        link.close(error_of(error));
     }
-    pause_.cancel();  // The watcher need not wait for its next PING.
+    // A master became a replica: its name may lead elsewhere now. Scripts wrap the word.
+    const bool read_only = text.find("READONLY ") != std::string::npos;
+    if (read_only || text.starts_with("NOAUTH")) link.close(error_of(error));
 }
 
 }  // namespace hearth

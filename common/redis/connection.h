@@ -1,59 +1,56 @@
-// Connection: one pipelined Redis connection that heals itself; a deadline on every command.
+// Connection: keeps one link to Redis: connects, authenticates, watches, and begins again.
 #pragma once
 
-#include <array>
-#include <deque>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "common/base/rng.h"
+#include "common/redis/link.h"
 #include "common/redis/redis_store.h"
 #include "common/redis/reply.h"
 
 namespace hearth {
 
-// One io_context. A command sent while down fails at once; a reply that comes after its deadline is
-// read and dropped, so that later replies keep their order. Three deadlines missed in a row, or a
-// PING without an answer, cut the connection; it is made again with back-off and jitter.
+// One io_context; shared by the store, its own coroutine and calls that wait.
+// A PING every half second tells whether Redis lives. Three deadlines missed in a row send it at
+// once and fail calls fast until a reply comes; a PING that misses its own deadline cuts the link.
+// A new link is made after a back-off of 50 ms to 2 s with jitter.
 class RedisStore::Connection : public std::enable_shared_from_this<Connection> {
   public:
     Connection(asio::io_context& io, const RedisOptions& options);
 
     void start();
     void stop();
-    bool up() const { return up_; }
+    bool up() const { return ready_ && link_->open() && !link_->suspect(); }
 
-    // kUnavailable (down), kTimeout, kExhausted (too many in flight), kCancelled (stopped). A reply
-    // of kind kError is kUnavailable with Redis' own first word (LOADING, READONLY, OOM, NOAUTH,
-    // ...).
+    // Sends the commands in one write; replies in order, those of kind kError among them.
+    // kUnavailable (down), kTimeout, kExhausted (too many in flight), kCancelled (stopped).
+    Task<Result<std::vector<Reply>>> pipeline(std::vector<std::string> commands,
+                                              std::chrono::milliseconds timeout);
+    // One command; a reply of kind kError becomes error_of() it.
     Task<Result<Reply>> command(std::string bytes, std::chrono::milliseconds timeout);
 
-  private:
-    struct Waiter {
-        explicit Waiter(const asio::any_io_executor& executor) : timer(executor) {}
-        asio::steady_timer timer;
-        std::optional<Result<Reply>> result;
-    };
+    // True once for each text (of the last 256): so that what repeats is logged once.
+    bool is_news(const std::string& text);
 
+  private:
     Task<void> run();
-    Task<Result<void>> connect();
-    Task<void> watch();  // PINGs while connected.
-    Task<Result<Reply>> exchange(std::string bytes, std::chrono::milliseconds timeout);
-    void read_some();
-    void write_some();
-    void cut(const Error& why);  // Fails what is in flight, closes the socket.
+    Task<Result<void>> open();   // Makes link_ and greets.
+    Task<Result<void>> greet();  // AUTH, SELECT, PING.
+    Task<void> watch();          // Returns when the link is closed.
+    Task<Result<std::vector<Tcp::endpoint>>> resolve();
+    void react(Link& link, const Reply& error);
 
     asio::io_context& io_;
     const RedisOptions options_;
-    Tcp::socket socket_;
-    asio::steady_timer pause_;  // Back-off, and the gap between PINGs.
-    std::unique_ptr<ReplyReader> reader_;
-    std::deque<std::shared_ptr<Waiter>> in_flight_;
-    std::string outgoing_, writing_;
-    std::array<char, 16 * 1024> incoming_{};
-    std::uint64_t epoch_ = 0;  // Grows with each cut; late handlers see that they are late.
-    int missed_ = 0;           // Deadlines missed in a row.
-    bool connected_ = false, up_ = false, stopped_ = false;
+    std::string target_;  // host:port; another than the option's after MOVED.
+    std::shared_ptr<Link> link_;
+    asio::steady_timer pause_;  // Between two attempts.
+    bool ready_ = false;        // link_ was greeted.
+    bool stopped_ = false;
+    std::set<std::string> told_;
     Rng jitter_;
 };
 

@@ -1,6 +1,8 @@
 // MetadataStore in this process: two maps under a mutex, with times to live by the clock.
 #include "common/redis/memory_store.h"
 
+#include <algorithm>
+
 namespace hearth {
 namespace {
 
@@ -40,9 +42,17 @@ Task<Result<std::vector<NodeRecord>>> MemoryStore::nodes() {
     co_return live;
 }
 
+void MemoryStore::sweep() {
+    if (sessions_.size() < sweep_at_) return;
+    std::erase_if(sessions_,
+                  [now = clock_.now()](const auto& s) { return s.second.expires <= now; });
+    sweep_at_ = std::max<std::size_t>(1024, sessions_.size() * 2);
+}
+
 Task<Result<void>> MemoryStore::publish_session(const SessionKey& key, const SessionRecord& record,
                                                 std::chrono::milliseconds ttl) {
     const std::lock_guard lock(mutex_);
+    sweep();
     auto& entry = sessions_[key];
     const bool alive = entry.expires > clock_.now();
     if (!alive || entry.value.epoch <= record.epoch) entry = {record, expiry(clock_, ttl)};
@@ -66,6 +76,11 @@ Task<Result<void>> MemoryStore::erase_session(const SessionKey& key) {
     const std::lock_guard lock(mutex_);
     sessions_.erase(key);
     co_return Result<void>();
+}
+
+std::size_t MemoryStore::sessions_held() const {
+    const std::lock_guard lock(mutex_);
+    return sessions_.size();
 }
 
 Task<Result<void>> MemoryStore::append_event(std::string, std::string, std::string) {

@@ -27,16 +27,21 @@ class MemoryStore final : public MetadataStore {
                                     std::string detail) override;
     bool up() const override { return true; }
 
+    std::size_t sessions_held() const;  // Expired ones that were not swept yet included.
+
   private:
     template <typename T>
     struct Entry {
         T value;
         MonotonicNs expires = 0;
     };
+    void sweep();  // Drops expired sessions once their number has doubled; caller holds the mutex.
+
     const Clock& clock_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::map<std::string, Entry<NodeRecord>> nodes_;
     std::unordered_map<SessionKey, Entry<SessionRecord>> sessions_;
+    std::size_t sweep_at_ = 1024;
 };
 
 }  // namespace hearth

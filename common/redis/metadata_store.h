@@ -1,4 +1,4 @@
-// MetadataStore: the hints that nodes publish and routers read. Redis in a fleet, memory in `hearth up`.
+// MetadataStore: hints that nodes publish and routers read; Redis in a fleet, memory in one process.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,7 @@ class MetadataStore {
                                             std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<void>> remove_node(const std::string& node_id,
                                            const std::string& generation) = 0;
-    virtual Task<Result<std::vector<NodeRecord>>> nodes() = 0;    // Live ones; order unspecified.
+    virtual Task<Result<std::vector<NodeRecord>>> nodes() = 0;  // Live ones; order unspecified.
 
     virtual Task<Result<void>> publish_session(const SessionKey& key, const SessionRecord& record,
                                                std::chrono::milliseconds ttl) = 0;
@@ -34,7 +34,7 @@ class MetadataStore {
     virtual Task<Result<void>> append_event(std::string kind, std::string subject,
                                             std::string detail) = 0;
 
-    virtual bool up() const = 0;    // The last PING or command was answered in time.
+    virtual bool up() const = 0;  // The last PING or command was answered in time.
 };
 
 }  // namespace hearth

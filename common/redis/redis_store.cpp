@@ -1,6 +1,7 @@
-// MetadataStore's calls as Redis commands; keys share one hash slot by the braces around the
-// cluster.
+// MetadataStore's calls as Redis commands. The braces in the keys put them all in one hash slot.
 #include "common/redis/redis_store.h"
+
+#include <algorithm>
 
 #include "common/base/log.h"
 #include "common/redis/connection.h"
@@ -8,22 +9,37 @@
 namespace hearth {
 namespace {
 
-// Writes a session's record unless Redis holds one of a higher epoch, so that a late write of an
-// old owner does not undo a move. KEYS[1] key; ARGV: epoch, ttl ms, then field, value, ...
+// Scripts, so that each change is atomic: no record without a time to live, no index without its
+// record, and a key of another type that someone left there is replaced.
+
+// KEYS: record, index; ARGV: ttl ms, id, then field, value, ...
+constexpr std::string_view kPublishNode =
+    "redis.call('DEL', KEYS[1]) "
+    "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
+    "redis.call('PEXPIRE', KEYS[1], ARGV[1]) "
+    "return redis.call('SADD', KEYS[2], ARGV[2])";
+
+// Only a record of the given generation. KEYS: record, index; ARGV: generation, id.
+constexpr std::string_view kRemoveNode =
+    "if redis.call('HGET', KEYS[1], 'generation') == ARGV[1] then "
+    "redis.call('DEL', KEYS[1]) redis.call('SREM', KEYS[2], ARGV[2]) return 1 end return 0";
+
+// Only if it did not come back meanwhile. KEYS: record, index; ARGV: id.
+constexpr std::string_view kForgetNode =
+    "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end "
+    "return redis.call('SREM', KEYS[2], ARGV[1])";
+
+// Unless Redis holds a higher epoch, so that a late write of an old owner does not undo a move.
+// KEYS: record; ARGV: epoch, ttl ms, then field, value, ...
 constexpr std::string_view kPublishSession =
-    "local held = redis.call('HGET', KEYS[1], 'epoch') "
-    "if held and tonumber(held) > tonumber(ARGV[1]) then return 0 end "
+    "local held = tonumber(redis.pcall('HGET', KEYS[1], 'epoch')) "
+    "if held and held > tonumber(ARGV[1]) then return 0 end "
     "redis.call('DEL', KEYS[1]) "
     "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
     "return 1";
 
-// Removes a node's record only if it is of the given generation. KEYS: record, index; ARGV:
-// generation, id.
-constexpr std::string_view kRemoveNode =
-    "if redis.call('HGET', KEYS[1], 'generation') == ARGV[1] then "
-    "redis.call('DEL', KEYS[1]) redis.call('SREM', KEYS[2], ARGV[2]) return 1 end return 0";
-
+constexpr std::size_t kNodesPerBatch = 64;
 constexpr const char* kEventsMax = "10000";
 
 FieldList fields_of(const Reply& reply) {
@@ -31,6 +47,23 @@ FieldList fields_of(const Reply& reply) {
     for (std::size_t i = 0; i + 1 < reply.items.size(); i += 2)
         fields.emplace_back(reply.items[i].text, reply.items[i + 1].text);
     return fields;
+}
+
+void append_fields(std::vector<std::string_view>& argv, const FieldList& fields) {
+    for (const auto& [name, value] : fields) {
+        argv.push_back(name);
+        argv.push_back(value);
+    }
+}
+
+// The record of node `id` in an answer to HGETALL.
+Result<NodeRecord> node_of(const std::string& id, const Reply& reply) {
+    if (reply.kind != Reply::Kind::kArray)
+        return make_error(ErrorCode::kCorrupt, "the key of the record is not a hash");
+    auto record = node_record_from(fields_of(reply));
+    if (record && record->node_id != id)
+        return make_error(ErrorCode::kCorrupt, "the record belongs to another node");
+    return record;
 }
 
 Result<void> status_of(const Result<Reply>& reply) {
@@ -59,6 +92,8 @@ bool RedisStore::up() const {
     return connection_->up();
 }
 
+// In every call below nothing of the store is used after the first wait: it may be gone by then.
+
 Task<Result<void>> RedisStore::publish_node(const NodeRecord& record,
                                             std::chrono::milliseconds ttl) {
     const auto connection = connection_;
@@ -66,19 +101,11 @@ Task<Result<void>> RedisStore::publish_node(const NodeRecord& record,
     const std::string index = prefix_ + "nodes";
     const std::string ttl_ms = std::to_string(ttl.count());
     const FieldList fields = to_fields(record);
-    std::vector<std::string_view> argv = {"HSET", key};
-    for (const auto& [name, value] : fields) {
-        argv.push_back(name);
-        argv.push_back(value);
-    }
-    auto set = co_await connection->command(format_command(argv), options_.command_timeout);
-    if (!set) co_return set.error();
-    auto expire =
-        co_await connection->command(command_of("PEXPIRE", key, ttl_ms), options_.command_timeout);
-    if (!expire) co_return expire.error();
-    auto add = co_await connection->command(command_of("SADD", index, record.node_id),
-                                            options_.command_timeout);
-    co_return status_of(add);
+    std::vector<std::string_view> argv = {"EVAL", kPublishNode, "2",           key,
+                                          index,  ttl_ms,       record.node_id};
+    append_fields(argv, fields);
+    auto reply = co_await connection->command(format_command(argv), options_.command_timeout);
+    co_return status_of(reply);
 }
 
 Task<Result<void>> RedisStore::remove_node(const std::string& node_id,
@@ -95,28 +122,38 @@ Task<Result<void>> RedisStore::remove_node(const std::string& node_id,
 Task<Result<std::vector<NodeRecord>>> RedisStore::nodes() {
     const auto connection = connection_;
     const auto timeout = options_.command_timeout;
-    const std::string prefix = prefix_;
-    auto ids = co_await connection->command(command_of("SMEMBERS", prefix + "nodes"), timeout);
+    const std::string prefix = prefix_, index = prefix + "nodes";
+    auto ids = co_await connection->command(command_of("SMEMBERS", index), timeout);
     if (!ids) co_return ids.error();
     std::vector<NodeRecord> live;
-    for (const Reply& id : ids->items) {
-        const std::string key = prefix + "node:" + id.text;
-        auto fields = co_await connection->command(command_of("HGETALL", key), timeout);
-        if (!fields) co_return fields.error();
-        if (fields->items.empty()) {
-            // The record expired: its node is gone. It adds itself again should it return.
-            const std::string index = prefix + "nodes";
-            auto dropped =
-                co_await connection->command(command_of("SREM", index, id.text), timeout);
-            if (!dropped) co_return dropped.error();
-            continue;
+    for (std::size_t done = 0; done < ids->items.size(); done += kNodesPerBatch) {
+        const std::size_t end = std::min(done + kNodesPerBatch, ids->items.size());
+        std::vector<std::string> commands, forget;
+        for (std::size_t i = done; i < end; ++i)
+            commands.push_back(command_of("HGETALL", prefix + "node:" + ids->items[i].text));
+        auto replies = co_await connection->pipeline(std::move(commands), timeout);
+        if (!replies) co_return replies.error();
+        for (std::size_t i = done; i < end; ++i) {
+            const std::string& id = ids->items[i].text;
+            const Reply& reply = (*replies)[i - done];
+            if (reply.kind == Reply::Kind::kArray && reply.items.empty()) {
+                const std::string key = prefix + "node:" + id;
+                forget.push_back(command_of("EVAL", kForgetNode, "2", key, index, id));
+                continue;
+            }
+            // One bad record must not hide the fleet; any other error concerns them all.
+            if (reply.kind == Reply::Kind::kError && !reply.text.starts_with("WRONGTYPE"))
+                co_return error_of(reply);
+            auto record = node_of(id, reply);
+            if (record)
+                live.push_back(std::move(*record));
+            else if (connection->is_news(id + record.error().message))
+                log::warn("node record ignored", {{"node", id}, {"error", record.error().message}});
         }
-        auto record = node_record_from(fields_of(*fields));
-        if (!record)
-            log::warn("node record ignored",
-                      {{"node", id.text}, {"error", record.error().message}});
-        else
-            live.push_back(std::move(*record));
+        if (forget.empty()) continue;
+        // A node that is listed in vain costs a look-up the next time, no more.
+        auto forgotten = co_await connection->pipeline(std::move(forget), timeout);
+        if (!forgotten) log::debug("index not cleaned", {{"error", forgotten.error().message}});
     }
     co_return live;
 }
@@ -128,10 +165,7 @@ Task<Result<void>> RedisStore::publish_session(const SessionKey& key, const Sess
     const std::string epoch = std::to_string(record.epoch), ttl_ms = std::to_string(ttl.count());
     const FieldList fields = to_fields(record);
     std::vector<std::string_view> argv = {"EVAL", kPublishSession, "1", name, epoch, ttl_ms};
-    for (const auto& [field, value] : fields) {
-        argv.push_back(field);
-        argv.push_back(value);
-    }
+    append_fields(argv, fields);
     auto reply = co_await connection->command(format_command(argv), options_.command_timeout);
     co_return status_of(reply);
 }

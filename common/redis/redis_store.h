@@ -1,4 +1,4 @@
-// RedisStore: MetadataStore over one pipelined Redis connection; Asio does the I/O, hiredis the protocol.
+// RedisStore: MetadataStore over one pipelined connection; Asio does the I/O, hiredis the protocol.
 #pragma once
 
 #include <memory>
@@ -10,12 +10,12 @@ namespace hearth {
 
 struct RedisOptions {
     std::string address = "127.0.0.1:6379";
-    std::string username, password;                   // AUTH when password is not empty.
+    std::string username, password;  // AUTH when password is not empty.
     int database = 0;
-    std::string cluster = "default";                  // Keys start with hearth:{cluster}:
-    std::chrono::milliseconds command_timeout{250};   // Writes and membership.
-    std::chrono::milliseconds lookup_timeout{2};      // find_session (design §6).
-    std::size_t pipeline_max = 1024;                  // Commands in flight; more are kExhausted.
+    std::string cluster = "default";                 // Keys start with hearth:{cluster}:
+    std::chrono::milliseconds command_timeout{250};  // Writes and membership.
+    std::chrono::milliseconds lookup_timeout{2};     // find_session (design §6).
+    std::size_t pipeline_max = 1024;                 // Commands in flight; more are kExhausted.
 };
 
 // One io_context. Reconnects with back-off in the background; while down every call fails at once
@@ -25,8 +25,8 @@ class RedisStore final : public MetadataStore {
     RedisStore(asio::io_context& io, RedisOptions options);
     ~RedisStore() override;
 
-    void start();           // Begins connecting; returns at once.
-    void stop();            // Closes; pending commands fail with kCancelled.
+    void start();  // Begins connecting; returns at once.
+    void stop();   // Closes; pending commands fail with kCancelled.
 
     Task<Result<void>> publish_node(const NodeRecord& record,
                                     std::chrono::milliseconds ttl) override;

@@ -38,11 +38,17 @@ Reply convert(const redisReply& from) {
 
 }  // namespace
 
+Error error_of(const Reply& reply) {
+    constexpr std::size_t kTextBytesMax = 200;
+    const std::string text = reply.text.substr(0, reply.text.find(", with args"));
+    return make_error(ErrorCode::kUnavailable, "Redis answered: " + text.substr(0, kTextBytesMax));
+}
+
 std::string format_command(const std::vector<std::string_view>& argv) {
     std::vector<const char*> texts;
     std::vector<std::size_t> sizes;
     for (const std::string_view arg : argv) {
-        texts.push_back(arg.data());
+        texts.push_back(arg.empty() ? "" : arg.data());
         sizes.push_back(arg.size());
     }
     char* bytes = nullptr;
@@ -64,6 +70,7 @@ ReplyReader::~ReplyReader() {
 void ReplyReader::feed(std::string_view bytes) {
     // An error is kept in the reader and comes out of next().
     redisReaderFeed(reader_, bytes.data(), bytes.size());
+    bytes_since_reply_ += bytes.size();
 }
 
 Result<std::optional<Reply>> ReplyReader::next() {
@@ -71,7 +78,10 @@ Result<std::optional<Reply>> ReplyReader::next() {
     if (redisReaderGetReply(reader_, &out) != REDIS_OK)
         return make_error(ErrorCode::kCorrupt, std::string("Redis protocol: ") + reader_->errstr);
     std::optional<Reply> reply;
+    if (!out && bytes_since_reply_ > kReplyBytesMax)
+        return make_error(ErrorCode::kCorrupt, "Redis protocol: a reply larger than 16 MiB");
     if (out) {
+        bytes_since_reply_ = 0;
         reply = convert(*static_cast<redisReply*>(out));
         freeReplyObject(out);
     }

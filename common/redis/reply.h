@@ -1,5 +1,4 @@
-// Reply: one answer of Redis as a plain value, and the bytes of a command. hiredis does the
-// protocol.
+// Reply: one answer of Redis as a plain value, and the bytes of a command, by way of hiredis.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +21,10 @@ struct Reply {
     std::vector<Reply> items;  // kArray
 };
 
+// A reply of kind kError as kUnavailable, with Redis' own words (LOADING, READONLY, OOM, NOAUTH,
+// ...) but not the arguments of ours that some of its messages repeat.
+Error error_of(const Reply& reply);
+
 // The bytes that ask Redis for `argv` (RESP array of bulk strings).
 std::string format_command(const std::vector<std::string_view>& argv);
 
@@ -31,9 +34,11 @@ std::string command_of(const Args&... args) {
     return format_command(std::vector<std::string_view>{std::string_view(args)...});
 }
 
-// Turns received bytes into replies. One owner.
+// Turns received bytes into replies. One owner. Bounded: a reply beyond kReplyBytesMax is kCorrupt.
 class ReplyReader {
   public:
+    static constexpr std::size_t kReplyBytesMax = 16 << 20;
+
     ReplyReader();
     ~ReplyReader();
     ReplyReader(const ReplyReader&) = delete;
@@ -45,6 +50,7 @@ class ReplyReader {
 
   private:
     redisReader* reader_;
+    std::size_t bytes_since_reply_ = 0;
 };
 
 }  // namespace hearth
