@@ -32,7 +32,9 @@ std::vector<PlannedSlice> plan_batch(std::span<const BatchCandidate> candidates,
         }
     };
     add_prefills(false);
-    if (!has_foreground) add_prefills(true);
+    if (has_foreground) return plan;
+    budget = std::min<std::int64_t>(budget, limits.background_tokens_max);
+    add_prefills(true);
     return plan;
 }
 

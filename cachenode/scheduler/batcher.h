@@ -15,8 +15,9 @@ struct BatchCandidate {
 };
 
 struct BatchLimits {
-    std::int32_t step_tokens_max = 512;   // Budget of a step.
-    std::int32_t chunk_tokens_max = 512;  // Of one sequence's prefill in a step.
+    std::int32_t step_tokens_max = 512;       // Budget of a step.
+    std::int32_t chunk_tokens_max = 512;      // Of one sequence's prefill in a step.
+    std::int32_t background_tokens_max = 64;  // Together: a turn that arrives now waits that long.
 };
 
 struct PlannedSlice {

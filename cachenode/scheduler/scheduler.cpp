@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -73,7 +74,10 @@ class Scheduler::State {
     bool step();
     Result<TurnId> submit(TurnRequest turn);
     void cancel(TurnId id) { inbox_.cancel(id); }
-    std::shared_ptr<const SchedulerStats> stats() const { return stats_.load(); }
+    std::shared_ptr<const SchedulerStats> stats() const {
+        const std::lock_guard lock(stats_mutex_);
+        return stats_;
+    }
     const engine::Engine& engine() const { return *engine_; }
 
   private:
@@ -112,7 +116,9 @@ class Scheduler::State {
     CanonicalPasses passes_;
     std::vector<LastEvent> last_events_;
     std::vector<float> logits_;
-    std::atomic<std::shared_ptr<const SchedulerStats>> stats_;
+    // Not std::atomic<std::shared_ptr>: that of g++ 12 unlocks without release order in load().
+    mutable std::mutex stats_mutex_;
+    std::shared_ptr<const SchedulerStats> stats_;
     std::thread thread_;
 };
 
@@ -433,7 +439,9 @@ void Scheduler::State::publish() {
     stats.evicted_pages = tier_.tree().pages_evicted();
     stats.kv_bytes_used = pool.pages_used() * static_cast<std::int64_t>(pool.page_bytes());
     stats.kv_bytes_max = options_.kv_bytes_max;
-    stats_.store(std::make_shared<const SchedulerStats>(std::move(stats)));
+    auto snapshot = std::make_shared<const SchedulerStats>(std::move(stats));
+    const std::lock_guard lock(stats_mutex_);
+    stats_.swap(snapshot);
 }
 
 void Scheduler::State::send_last_events() {

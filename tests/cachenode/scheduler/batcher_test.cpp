@@ -44,7 +44,8 @@ TEST(Batcher, DecodesNeverStarveAPrefill) {
 TEST(Batcher, BackgroundWaitsForForegroundPrefills) {
     const BatchLimits limits{.step_tokens_max = 100, .chunk_tokens_max = 100};
     EXPECT_EQ(plan({background(50), prefill(3), kDecode}, limits), (Slices{{2, 1}, {1, 3}}));
-    EXPECT_EQ(plan({background(500), kDecode}, limits), (Slices{{1, 1}, {0, 99}}));
+    EXPECT_EQ(plan({background(500), kDecode}, limits), (Slices{{1, 1}, {0, 64}}));
+    EXPECT_EQ(plan({background(50), background(50)}, limits), (Slices{{0, 50}, {1, 14}}));
 }
 
 TEST(Batcher, NothingPendingIsNothingToDo) {
