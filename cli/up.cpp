@@ -8,6 +8,7 @@
 #include "cli/model_store.h"
 #include "cli/run_task.h"
 #include "common/base/log.h"
+#include "common/net/http_client.h"
 #include "common/redis/memory_store.h"
 #include "router/server.h"
 
@@ -31,10 +32,31 @@ int failed(const Error& error) {
     return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalidArgument ? 2 : 1;
 }
 
-// Waits for a signal, then ends router and nodes in the order that loses no chat.
-Task<int> serve(RouterServer& router, std::vector<std::unique_ptr<NodeServer>>& nodes) {
+// A router without a live node would refuse the first request of whoever reads the ready line.
+Task<bool> wait_ready(asio::io_context& io, const RouterServer& router) {
+    HttpClient client(io);
+    asio::steady_timer pause(io);
+    constexpr int kTries = 500;
+    for (int i = 0; i < kTries; ++i) {
+        auto answer = co_await client.call(router.endpoint(), "GET", "/ready", {}, {},
+                                           std::chrono::milliseconds(1'000));
+        if (answer && answer->status == 200) co_return true;
+        pause.expires_after(std::chrono::milliseconds(20));
+        co_await pause.async_wait(asio::use_awaitable);
+    }
+    co_return false;
+}
+
+// Says that it serves, waits for a signal, then ends router and nodes in the order that loses no chat.
+Task<int> serve(asio::io_context& io, RouterServer& router, std::vector<std::unique_ptr<NodeServer>>& nodes) {
     const std::chrono::seconds grace(10);
-    asio::signal_set signals(co_await asio::this_coro::executor, SIGINT, SIGTERM);
+    asio::signal_set signals(io, SIGINT, SIGTERM);
+    if (!co_await wait_ready(io, router)) {
+        std::fprintf(stderr, "hearth up: the router saw no live node within 10 s\n");
+        co_return 1;
+    }
+    std::printf("ready http://%s\n", router.endpoint().c_str());
+    std::fflush(stdout);
     co_await signals.async_wait(asio::use_awaitable);
     // A second signal ends the process at once, by its default action.
     signals.clear();
@@ -84,9 +106,7 @@ int up(const UpFlags& flags) {
         started = router->start();
     }
     if (!started) return failed(started.error());
-    std::printf("ready http://%s\n", router->endpoint().c_str());
-    std::fflush(stdout);
-    return run_task(io, serve(*router, nodes));
+    return run_task(io, serve(io, *router, nodes));
 }
 
 }  // namespace

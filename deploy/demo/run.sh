@@ -92,8 +92,15 @@ for n in 1 2 3; do
         --kv-memory 512MiB
     nodes+=(--node "$address")
 done
-start router "$bin/hearth-router" --listen 127.0.0.1:0 --redis "$redis"
+start router "$bin/hearth-router" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --redis "$redis"
 router=$address
+admin=$(sed -n 's/.*event="router serves".* admin=\([^ ]*\).*/\1/p' "$work/router.log" | head -n 1)
+waited=0
+until [ "$("$bin/hearth" status --admin "$admin" --json | grep -o '"healthy":true' | wc -l)" = 3 ]; do
+    [ $waited -lt 300 ] || fail "the router does not see three healthy nodes" "$work/router.log"
+    sleep 0.1
+    waited=$((waited + 1))
+done
 
 echo
 rows=0
@@ -119,6 +126,7 @@ if [ -z "$once" ] && [ $status = 0 ]; then
 
 The fleet keeps serving at http://$router (Ctrl-C ends it). In another terminal:
   $bin/hearth chat --router $router
+  $bin/hearth status --admin $admin
   curl -s http://$router/v1/chat/completions -d '{"model":"$model","messages":[{"role":"user","content":"Hello"}]}'
 TEXT
     wait
