@@ -1,4 +1,4 @@
-// RouterConfig: every setting of hearth-router; field names are YAML keys, flags and HEARTH_* variables.
+// RouterConfig: all settings of hearth-router; field names are YAML keys, flags and HEARTH_* names.
 #pragma once
 
 #include <cstdint>
@@ -10,23 +10,24 @@
 namespace hearth {
 
 struct StaticNode {
-    std::string node_id;       // Stable name; placement hashes it.
-    std::string address;       // host:port
+    std::string node_id;  // Stable name; placement hashes it.
+    std::string address;  // host:port
     double weight = 1.0;
 };
 
 struct RouterConfig {
     std::string listen = "127.0.0.1:8080";
-    std::int64_t threads = 1;
-    std::string redis;                         // host:port; empty = static nodes only.
+    std::string admin_listen = "127.0.0.1:8081";  // Empty = no admin API.
+    std::int64_t connections_max = 16'384;
+    std::string redis;  // host:port; empty = static nodes only.
     std::string redis_password;
     std::string cluster = "default";
     std::vector<StaticNode> nodes;             // YAML list `nodes:` of {id, address, weight}.
     std::vector<std::string> session_headers;  // Looked at first, before the built-in names.
     std::string session_cookie;
-    bool session_from_user = false;            // `user` / `safety_identifier` as a last resort.
-    std::string session_secret;                // HMAC key; all routers of a fleet share it.
-    bool expose_route = true;                  // Answer with the hearth-route header.
+    bool session_from_user = false;  // `user` / `safety_identifier` as a last resort.
+    std::string session_secret;      // HMAC key; all routers of a fleet share it.
+    bool expose_route = true;        // Answer with the hearth-route header.
     std::int64_t body_bytes_max = 16LL << 20;
     std::int64_t membership_refresh_ms = 500;
     std::int64_t health_interval_ms = 1'000;
@@ -36,7 +37,7 @@ struct RouterConfig {
     std::int64_t drain_grace_ms = 30'000;
     std::int64_t local_bindings_max = 100'000;
 
-    void declare(Options& options);            // Registers every field with its help.
+    void declare(Options& options);  // Registers every field with its help.
 };
 
 }  // namespace hearth

@@ -13,16 +13,18 @@
 
 namespace hearth {
 
-// Everything of it runs on one io_context (one thread).
+// Everything of it runs on one io_context (one thread). Destroy it there, or when the loop has
+// ended.
 class RouterServer {
   public:
-    // `store` may be null: static nodes only.
+    // `store` may be null: static nodes only. Store and clock outlive the io_context's run.
     RouterServer(asio::io_context& io, const RouterConfig& config, MetadataStore* store,
                  const Clock& clock);
     ~RouterServer();
 
-    Result<void> start();             // Binds, starts membership and health probes.
-    std::string endpoint() const;     // "127.0.0.1:8080", after start().
+    Result<void> start();                // Binds, starts membership and health probes.
+    std::string endpoint() const;        // "127.0.0.1:8080", after start().
+    std::string admin_endpoint() const;  // Empty when there is no admin listener.
     // Not ready -> stops accepting -> finishes streams until `grace` -> stops.
     Task<void> drain_and_stop(std::chrono::milliseconds grace);
 

@@ -1,0 +1,145 @@
+// RouterConfig: names, helps and ranges of hearth-router's settings, and what must hold between
+// them.
+#include "router/config.h"
+
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "common/net/http_server.h"
+#include "router/session_key.h"
+
+namespace hearth {
+namespace {
+
+Result<void> bad(std::string_view field, std::string_view rule) {
+    return make_error(ErrorCode::kInvalidArgument, std::string(field) + ": " + std::string(rule));
+}
+
+Result<void> check_address(std::string_view field, const std::string& value) {
+    if (value.empty()) return {};
+    const auto parts = split_host_port(value);
+    if (!parts.ok()) return bad(field, parts.error().message);
+    return {};
+}
+
+// Ids go into headers, labels and log lines as they are.
+bool is_node_id(std::string_view id) {
+    constexpr std::string_view kCharacters =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    return !id.empty() && id.size() <= 128 &&
+           id.find_first_not_of(kCharacters) == std::string_view::npos;
+}
+
+Result<StaticNode> read_node(const std::map<std::string, std::string>& fields) {
+    StaticNode node;
+    for (const auto& [name, value] : fields) {
+        if (name == "id") {
+            node.node_id = value;
+        } else if (name == "address") {
+            node.address = value;
+        } else if (name == "weight") {
+            const auto end =
+                std::from_chars(value.data(), value.data() + value.size(), node.weight);
+            if (end.ec != std::errc{} || end.ptr != value.data() + value.size())
+                return make_error(ErrorCode::kInvalidArgument, "weight: not a number");
+        } else {
+            return make_error(ErrorCode::kInvalidArgument,
+                              "unknown field '" + name + "'; a node has id, address and weight");
+        }
+    }
+    if (!is_node_id(node.node_id))
+        return make_error(ErrorCode::kInvalidArgument,
+                          "id: must be 1 to 128 letters, digits, '-', '_' or '.'");
+    if (auto ok = check_address("address", node.address); !ok) return ok.error();
+    if (node.address.empty())
+        return make_error(ErrorCode::kInvalidArgument, "address: is required, host:port");
+    if (!(node.weight >= 0.01 && node.weight <= 100))
+        return make_error(ErrorCode::kInvalidArgument, "weight: must be between 0.01 and 100");
+    return node;
+}
+
+Result<void> check_nodes(const RouterConfig& config) {
+    std::set<std::string> ids;
+    for (const StaticNode& node : config.nodes)
+        if (!ids.insert(node.node_id).second)
+            return bad("nodes", "two nodes have the id '" + node.node_id + "'");
+    return {};
+}
+
+Result<void> check_session_headers(const RouterConfig& config) {
+    for (const std::string& name : config.session_headers) {
+        if (!is_field_name(name))
+            return bad("session_headers", "'" + name + "' is not a header name");
+        if (SessionKeys::is_per_request(name))
+            return bad("session_headers",
+                       "'" + name + "' is new with each request: no two turns would meet");
+    }
+    return {};
+}
+
+Result<void> check(const RouterConfig& config) {
+    if (config.listen.empty()) return bad("listen", "must be host:port");
+    if (auto ok = check_address("listen", config.listen); !ok) return ok;
+    if (auto ok = check_address("admin_listen", config.admin_listen); !ok) return ok;
+    if (auto ok = check_address("redis", config.redis); !ok) return ok;
+    if (auto ok = check_nodes(config); !ok) return ok;
+    if (auto ok = check_session_headers(config); !ok) return ok;
+    if (config.body_bytes_max < 1024 || config.body_bytes_max > (256LL << 20))
+        return bad("body_bytes_max", "must be between 1024 and 256MiB");
+    if (config.membership_refresh_ms < 10)
+        return bad("membership_refresh_ms", "must be at least 10ms");
+    if (config.health_interval_ms < 10) return bad("health_interval_ms", "must be at least 10ms");
+    if (config.connect_timeout_ms < 1) return bad("connect_timeout_ms", "must be at least 1ms");
+    if (config.first_byte_timeout_ms < 1)
+        return bad("first_byte_timeout_ms", "must be at least 1ms");
+    if (config.idle_stream_timeout_ms < 1)
+        return bad("idle_stream_timeout_ms", "must be at least 1ms");
+    return {};
+}
+
+}  // namespace
+
+void RouterConfig::declare(Options& options) {
+    options.add("listen", listen, "host:port to serve on; port 0 = any free port");
+    options.add("admin_listen", admin_listen,
+                "host:port of the admin API, for operators only; empty = none");
+    options.add("connections_max", connections_max, 1, 1'000'000,
+                "Client connections at once; more are turned away with 503");
+    options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
+    options.add_secret("redis_password", redis_password, "Password for AUTH");
+    options.add("cluster", cluster, "Name that separates fleets in one Redis");
+    options.add_entries("nodes", "Static nodes, each with id, address and weight (default 1)",
+                        [this](const std::map<std::string, std::string>& fields) -> Result<void> {
+                            auto node = read_node(fields);
+                            if (!node) return node.error();
+                            nodes.push_back(std::move(*node));
+                            return {};
+                        });
+    options.add("session_headers", session_headers,
+                "Headers that name the session, looked at before the built-in ones");
+    options.add("session_cookie", session_cookie, "Cookie that names the session; empty = none");
+    options.add("session_from_user", session_from_user,
+                "Take `user` or `safety_identifier` as session key when there is no better one");
+    options.add_secret("session_secret", session_secret,
+                       "Key that session keys are derived with; the same for all routers");
+    options.add("expose_route", expose_route, "Say in hearth-route which node answered and why");
+    options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
+    options.add_duration_ms("membership_refresh_ms", membership_refresh_ms,
+                            "Time between two looks at the nodes in Redis");
+    options.add_duration_ms("health_interval_ms", health_interval_ms,
+                            "Time between two probes of a node");
+    options.add_duration_ms("connect_timeout_ms", connect_timeout_ms,
+                            "Time for a connection to a node");
+    options.add_duration_ms("first_byte_timeout_ms", first_byte_timeout_ms,
+                            "Time for a node to begin its answer");
+    options.add_duration_ms("idle_stream_timeout_ms", idle_stream_timeout_ms,
+                            "Longest silence of a node in the middle of an answer");
+    options.add_duration_ms("drain_grace_ms", drain_grace_ms,
+                            "How long SIGTERM waits for running answers");
+    options.add("local_bindings_max", local_bindings_max, 0, 100'000'000,
+                "Sessions whose node this router remembers");
+    options.add_check([this] { return check(*this); });
+}
+
+}  // namespace hearth

@@ -1,0 +1,43 @@
+// RouterCore: what all requests of one router share.
+#pragma once
+
+#include "common/base/clock.h"
+#include "common/base/rng.h"
+#include "common/net/http_client.h"
+#include "common/redis/metadata_store.h"
+#include "router/bindings.h"
+#include "router/config.h"
+#include "router/membership.h"
+#include "router/metrics.h"
+#include "router/session_key.h"
+#include "router/task_group.h"
+
+namespace hearth {
+
+// One io_context's thread. Shared by the server, its connections' handlers and its background
+// tasks, so that whichever ends last frees it.
+struct RouterCore {
+    RouterCore(asio::io_context& io, const RouterConfig& settings, MetadataStore* metadata,
+               const Clock& time);
+
+    std::string fresh_id();  // 16 hex digits, for a request that brought no id.
+
+    const RouterConfig config;
+    MetadataStore* const store;  // Null: static nodes only, and no session is ever an exception.
+    const Clock& clock;
+    const SessionKeys keys;
+    HttpClient client;
+    Membership membership;
+    Bindings bindings;
+    RouterMetrics metrics;
+    TaskGroup background;
+    Rng rng;
+    bool draining = false;
+    std::size_t kept_bytes = 0;  // Of all request bodies that are kept for a replay.
+};
+
+// Loops until core->background ends: reads the members from the store; probes every node's /health.
+Task<void> poll_members(std::shared_ptr<RouterCore> core);
+Task<void> probe_nodes(std::shared_ptr<RouterCore> core);
+
+}  // namespace hearth

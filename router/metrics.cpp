@@ -1,0 +1,171 @@
+// Names and helps as in the metric catalogue; what is counted per request keeps its handle.
+#include "router/metrics.h"
+
+namespace hearth {
+namespace {
+
+std::string code_text(int code) {
+    return code == 0 ? "none" : std::to_string(code);
+}
+
+const char* to_string(Affinity affinity) {
+    switch (affinity) {
+        case Affinity::kSticky: return "sticky";
+        case Affinity::kMoved: return "moved";
+        case Affinity::kNew: return "new";
+    }
+    return "unknown";
+}
+
+}  // namespace
+
+const char* to_string(Endpoint endpoint) {
+    switch (endpoint) {
+        case Endpoint::kChatCompletions: return "chat_completions";
+        case Endpoint::kCompletions: return "completions";
+        case Endpoint::kModels: return "models";
+        case Endpoint::kOther: return "other";
+    }
+    return "unknown";
+}
+
+RouterMetrics::RouterMetrics() {
+    for (std::size_t e = 0; e < kEndpoints; ++e) {
+        const std::string route = to_string(static_cast<Endpoint>(e));
+        in_flight_[e] = metrics_.gauge("hearth_router_requests_in_flight",
+                                       "Requests being served now.", {{"route", route}});
+        overhead_[e] = metrics_.histogram(
+            "hearth_router_overhead_seconds",
+            "Time a request spent inside the router before it was written to a node.",
+            buckets::kOverhead, {{"route", route}});
+        for (std::size_t s = 0; s < 2; ++s)
+            duration_[e * 2 + s] = metrics_.histogram(
+                "hearth_router_request_duration_seconds",
+                "Time from the request's head to the last byte of its answer.", buckets::kRequest,
+                {{"route", route}, {"stream", s == 1 ? "true" : "false"}});
+        for (std::size_t a = 0; a < kAffinities; ++a)
+            first_byte_[e * kAffinities + a] = metrics_.histogram(
+                "hearth_router_time_to_first_byte_seconds",
+                "Time from the request's head to the first byte of the answer's body.",
+                buckets::kTtft,
+                {{"route", route}, {"affinity", to_string(static_cast<Affinity>(a))}});
+    }
+    directory_up_ = metrics_.gauge("hearth_directory_up",
+                                   "1 when the metadata store answers, 0 when routing without it.");
+    lookup_ = metrics_.histogram("hearth_directory_operation_duration_seconds",
+                                 "Round trip to the metadata store.", buckets::kLookup,
+                                 {{"op", "lookup"}});
+}
+
+Counter RouterMetrics::counter(Text name, Text help, const Labels& labels) {
+    return metrics_.counter(name, help, labels);
+}
+
+void RouterMetrics::request_started(Endpoint endpoint) {
+    in_flight_[static_cast<std::size_t>(endpoint)].add(1);
+}
+
+void RouterMetrics::request_finished(Endpoint endpoint, int code, bool stream, double seconds) {
+    const auto e = static_cast<std::size_t>(endpoint);
+    in_flight_[e].add(-1);
+    duration_[e * 2 + (stream ? 1 : 0)].observe(seconds);
+    const auto [place, is_new] = requests_.try_emplace({endpoint, code, stream});
+    if (is_new)
+        place->second = counter("hearth_router_requests_total",
+                                "HTTP requests finished; code 499 = the client left.",
+                                {{"route", to_string(endpoint)},
+                                 {"code", code_text(code)},
+                                 {"stream", stream ? "true" : "false"}});
+    place->second.add();
+}
+
+void RouterMetrics::first_byte(Endpoint endpoint, Affinity affinity, double seconds) {
+    const auto e = static_cast<std::size_t>(endpoint);
+    first_byte_[e * kAffinities + static_cast<std::size_t>(affinity)].observe(seconds);
+}
+
+void RouterMetrics::overhead(Endpoint endpoint, double seconds) {
+    overhead_[static_cast<std::size_t>(endpoint)].observe(seconds);
+}
+
+void RouterMetrics::aborted(Endpoint endpoint, const std::string& reason) {
+    counter("hearth_router_aborted_requests_total", "Requests that ended early, by reason.",
+            {{"route", to_string(endpoint)}, {"reason", reason}})
+        .add();
+}
+
+void RouterMetrics::decided(Reason reason, KeySource source) {
+    const auto [place, is_new] = decisions_.try_emplace({reason, source});
+    if (is_new)
+        place->second =
+            counter("hearth_router_route_decisions_total",
+                    "Routing decisions by reason and by the session key's source.",
+                    {{"outcome", to_string(reason)}, {"key_source", to_string(source)}});
+    place->second.add();
+}
+
+void RouterMetrics::node_answered(const std::string& node, int code) {
+    const auto [place, is_new] = node_requests_.try_emplace({node, code});
+    if (is_new)
+        place->second = counter("hearth_router_node_requests_total",
+                                "Upstream requests by node and answer; none = no answer.",
+                                {{"node", node}, {"code", code_text(code)}});
+    place->second.add();
+}
+
+void RouterMetrics::retried(const std::string& reason) {
+    counter("hearth_router_retries_total",
+            "Requests sent again before any byte of an answer had reached the client.",
+            {{"reason", reason}})
+        .add();
+}
+
+void RouterMetrics::rejected(const std::string& reason) {
+    counter("hearth_router_admission_rejected_total", "Requests the router refused, by reason.",
+            {{"reason", reason}})
+        .add();
+}
+
+void RouterMetrics::looked_up(const std::string& result, double seconds) {
+    lookup_.observe(seconds);
+    counter("hearth_directory_operations_total", "Metadata operations by kind and result.",
+            {{"op", "lookup"}, {"result", result}})
+        .add();
+}
+
+void RouterMetrics::set_node(const std::string& node, const Member* member) {
+    const Labels labels = {{"node", node}};
+    const bool up = member != nullptr && member->status->health == NodeStatus::Health::kUp;
+    const auto open = member != nullptr ? member->status->in_flight : 0;
+    metrics_
+        .gauge("hearth_router_node_health", "1 when the node passes health checks, else 0.", labels)
+        .set(up ? 1 : 0);
+    metrics_
+        .gauge("hearth_router_node_in_flight", "Requests this router has open to a node.", labels)
+        .set(static_cast<double>(open));
+}
+
+std::string RouterMetrics::expose(const Members& members, bool directory_up) {
+    directory_up_.set(directory_up ? 1 : 0);
+    std::size_t ejected = 0;
+    for (const Member& member : members.members) {
+        nodes_.insert(member.record.node_id);
+        ejected += member.record.state == NodeState::kReady && !member.status->usable();
+    }
+    for (const std::string& node : nodes_) set_node(node, members.find(node));
+    const std::size_t ready = members.count(NodeState::kReady);
+    const std::pair<Text, std::size_t> states[] = {
+        {"active", ready - ejected},
+        {"ejected", ejected},
+        {"joining", members.count(NodeState::kStarting)},
+        {"draining", members.count(NodeState::kDraining)},
+    };
+    for (const auto& [state, count] : states)
+        metrics_
+            .gauge("hearth_router_ring_members", "Nodes known to this router, by state.",
+                   {{"state", state}})
+            .set(static_cast<double>(count));
+    return metrics_.expose();
+}
+
+}  // namespace hearth

@@ -1,0 +1,64 @@
+// RouterMetrics: the router's series of the metric catalogue, with the handles kept.
+#pragma once
+
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+
+#include "common/metrics/metrics.h"
+#include "common/wire/session_key.h"
+#include "router/membership.h"
+#include "router/placement.h"
+
+namespace hearth {
+
+enum class Endpoint { kChatCompletions, kCompletions, kModels, kOther };
+const char* to_string(Endpoint endpoint);
+constexpr std::size_t kEndpoints = 4;
+
+// What of a session's cache a turn may hope for; label of time_to_first_byte.
+enum class Affinity { kSticky, kMoved, kNew };
+constexpr std::size_t kAffinities = 3;
+
+// One thread writes; expose() on the same. Label values are ours or names of members, never a
+// client's, so the number of series is bounded.
+class RouterMetrics {
+  public:
+    RouterMetrics();
+
+    void request_started(Endpoint endpoint);
+    // `code`: what was sent, or 499 when the client left before the end.
+    void request_finished(Endpoint endpoint, int code, bool stream, double seconds);
+    void first_byte(Endpoint endpoint, Affinity affinity, double seconds);
+    void overhead(Endpoint endpoint, double seconds);
+    void aborted(Endpoint endpoint, const std::string& reason);
+    void decided(Reason reason, KeySource source);
+    void node_answered(const std::string& node, int code);  // 0 = it did not.
+    void retried(const std::string& reason);
+    void rejected(const std::string& reason);
+    void looked_up(const std::string& result, double seconds);
+
+    // Prometheus text, with the gauges as of now.
+    std::string expose(const Members& members, bool directory_up);
+
+  private:
+    using Text = const char*;
+    Counter counter(Text name, Text help, const Labels& labels);
+    void set_node(const std::string& node, const Member* member);
+
+    Metrics metrics_;
+    std::array<Gauge, kEndpoints> in_flight_;
+    std::array<Histogram, kEndpoints * 2> duration_;
+    std::array<Histogram, kEndpoints * kAffinities> first_byte_;
+    std::array<Histogram, kEndpoints> overhead_;
+    Gauge directory_up_;
+    Histogram lookup_;
+    std::map<std::tuple<Endpoint, int, bool>, Counter> requests_;
+    std::map<std::pair<Reason, KeySource>, Counter> decisions_;
+    std::map<std::pair<std::string, int>, Counter> node_requests_;
+    std::set<std::string> nodes_;  // That have gauges.
+};
+
+}  // namespace hearth

@@ -1,0 +1,139 @@
+// Cuts model lists into entries with the router's own JSON scanner, and puts them together again.
+#include "router/models.h"
+
+#include <set>
+
+#include "common/base/log.h"
+#include "router/json_scanner.h"
+#include "router/refusal.h"
+
+namespace hearth {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kAskMs{2'000};
+constexpr std::size_t kIdBytesMax = 1024;
+
+// Follows one list: {"data":[{"id":"a",...},...]}.
+class ListReader {
+  public:
+    explicit ListReader(std::map<std::string, std::string>& models) : models_(models) {}
+
+    bool read(std::string_view list) {
+        std::string_view rest = list;
+        while (true) {
+            const JsonScanner::Piece piece = scanner_.next(rest);
+            if (piece.event == JsonEvent::kNone) break;
+            if (piece.event == JsonEvent::kBad) return false;
+            const auto end = static_cast<std::size_t>(rest.data() - list.data());
+            take(piece, list, end);
+        }
+        return scanner_.finish() && has_data_;
+    }
+
+  private:
+    static constexpr std::size_t kListDepth = 2, kEntryDepth = 3;
+
+    // `end`: where the piece ends in `list`.
+    void take(const JsonScanner::Piece& piece, std::string_view list, std::size_t end) {
+        const std::size_t depth = scanner_.depth();
+        switch (piece.event) {
+            case JsonEvent::kBeginArray:
+                if (depth == kListDepth && name_ == "data") in_data_ = has_data_ = true;
+                break;
+            case JsonEvent::kEndArray:
+                if (depth == kListDepth - 1) in_data_ = false;
+                break;
+            case JsonEvent::kBeginObject:
+                if (in_data_ && depth == kEntryDepth) {
+                    entry_begin_ = end - 1;
+                    id_.clear();
+                }
+                break;
+            case JsonEvent::kEndObject:
+                if (in_data_ && depth == kEntryDepth - 1 && !id_.empty())
+                    models_.emplace(id_, list.substr(entry_begin_, end - entry_begin_));
+                break;
+            case JsonEvent::kKeyPart:
+                if (new_name_) name_.clear();
+                new_name_ = false;
+                if (name_.size() < kIdBytesMax) name_.append(piece.text);
+                break;
+            case JsonEvent::kKeyEnd:
+                if (new_name_) name_.clear();
+                new_name_ = true;
+                break;
+            case JsonEvent::kTextPart:
+                if (in_data_ && depth == kEntryDepth && name_ == "id" && id_.size() < kIdBytesMax)
+                    id_.append(piece.text);
+                break;
+            default: break;
+        }
+    }
+
+    std::map<std::string, std::string>& models_;
+    JsonScanner scanner_;
+    std::string name_;  // Of the last member that began.
+    bool new_name_ = true;
+    bool in_data_ = false;
+    bool has_data_ = false;
+    std::size_t entry_begin_ = 0;
+    std::string id_;
+};
+
+}  // namespace
+
+bool merge_models(std::string_view list, std::map<std::string, std::string>& models) {
+    std::map<std::string, std::string> found;
+    if (!ListReader(found).read(list)) return false;
+    models.merge(found);
+    return true;
+}
+
+std::string models_body(const std::map<std::string, std::string>& models) {
+    std::string body = "{\"object\":\"list\",\"data\":[";
+    bool first = true;
+    for (const auto& [id, entry] : models) {
+        if (!first) body += ',';
+        first = false;
+        body += entry;
+    }
+    return body + "]}";
+}
+
+Task<void> serve_models(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
+                        std::string request_id, int& status) {
+    const std::shared_ptr<const Members> members = core->membership.now();
+    const HeaderList none;
+    std::map<std::string, std::string> models;
+    std::set<std::string> served;
+    std::size_t asked = 0, answered = 0;
+    for (std::size_t i = 0; i < members->seats.size(); ++i) {
+        const Member& member = members->members[i];
+        const std::string& model = member.record.model;
+        if (!member.status->usable() || served.count(model) > 0) continue;
+        ++asked;
+        const auto answer = co_await core->client.call(member.record.address, "GET", "/v1/models",
+                                                       none, "", kAskMs);
+        if (!answer.ok() || answer->status != 200 || !merge_models(answer->body, models)) {
+            log::warn("node gave no model list", {{"node", member.record.node_id}});
+            continue;
+        }
+        ++answered;
+        if (!model.empty()) served.insert(model);
+    }
+    if (answered == 0) {
+        Refusal refusal{503, "no_node", "no node can serve this request now", {}, 1};
+        if (asked > 0) refusal = {502, "node_lost", "no node gave its list of models"};
+        status = refusal.status;
+        co_await refuse(exchange, std::move(refusal), std::move(request_id));
+        co_return;
+    }
+    status = 200;
+    HeaderList headers{{"content-type", "application/json"}, {"x-request-id", request_id}};
+    const std::string body = models_body(models);
+    (void)co_await exchange.respond(status, std::move(headers), body);
+}
+
+}  // namespace hearth

@@ -1,0 +1,28 @@
+// Refusal: an answer that the router gives itself, in OpenAI's error shape.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "common/net/http_server.h"
+
+namespace hearth {
+
+struct Refusal {
+    int status = 500;
+    std::string_view code;        // For programs: "body_too_large", "no_node", ...
+    std::string message;          // For people; holds nothing of the request but field names.
+    std::string_view param = {};  // The field at fault, or empty.
+    int retry_after_s = 0;        // 0 = no Retry-After.
+};
+
+// The error object: 4xx are the client's ("invalid_request_error"), the others the server's.
+std::string refusal_body(const Refusal& refusal);
+
+// Sends it. A client that is gone is no error here.
+Task<void> refuse(ServerExchange& exchange, Refusal refusal, std::string request_id);
+
+// What to tell a client whose request body could not be read.
+Refusal body_refusal(const Error& error);
+
+}  // namespace hearth

@@ -1,0 +1,309 @@
+// Headers rewritten once, body bytes forwarded as they come, and who is to blame when it breaks.
+#include "router/relay.h"
+
+#include <algorithm>
+
+#include "common/wire/headers.h"
+
+namespace hearth {
+namespace {
+
+using std::chrono::milliseconds;
+
+// An answer of a known length up to this is read whole before it is passed on, so that it keeps its
+// length and a node that dies in the middle costs nothing but time.
+constexpr std::uint64_t kWholeAnswerBytesMax = 256 * 1024;
+// How long an upstream that stopped reading the request has to say why.
+constexpr milliseconds kEarlyAnswerMs{1'000};
+constexpr int kClientLeft = 499;
+
+// '-' and '_' are one to servers that fold names, so a client must not slip in hearth_session.
+bool is_ours(std::string_view name) {
+    constexpr std::string_view kPrefix = "hearth-";
+    if (name.size() < kPrefix.size()) return false;
+    std::string prefix(name.substr(0, kPrefix.size()));
+    std::replace(prefix.begin(), prefix.end(), '_', '-');
+    return equals_ignore_case(prefix, kPrefix);
+}
+
+// Fields that a Connection field names belong to that connection too (RFC 9110 section 7.6.1).
+bool named_by_connection(std::string_view name, const std::vector<HeaderField>& fields) {
+    for (const HeaderField& field : fields) {
+        if (!equals_ignore_case(field.name, "connection")) continue;
+        std::string_view rest = field.value;
+        while (!rest.empty()) {
+            const std::size_t end = std::min(rest.find(','), rest.size());
+            std::string_view token = rest.substr(0, end);
+            rest.remove_prefix(std::min(end + 1, rest.size()));
+            while (!token.empty() && (token.front() == ' ' || token.front() == '\t'))
+                token.remove_prefix(1);
+            while (!token.empty() && (token.back() == ' ' || token.back() == '\t'))
+                token.remove_suffix(1);
+            if (equals_ignore_case(token, name)) return true;
+        }
+    }
+    return false;
+}
+
+bool is_hop_field(std::string_view name, const std::vector<HeaderField>& fields) {
+    return is_connection_field(name) || named_by_connection(name, fields);
+}
+
+bool is_event_stream(const ResponseHead& head) {
+    constexpr std::string_view kType = "text/event-stream";
+    return equals_ignore_case(head.find("content-type").substr(0, kType.size()), kType);
+}
+
+// Whether a stream of events is between two of them, so that one more may be added.
+class EventEnds {
+  public:
+    void take(std::string_view bytes) {
+        tail_.append(bytes.substr(bytes.size() - std::min<std::size_t>(bytes.size(), 4)));
+        if (tail_.size() > 4) tail_.erase(0, tail_.size() - 4);
+    }
+    bool at_end() const {
+        return tail_.empty() || tail_.ends_with("\n\n") || tail_.ends_with("\r\n\r\n") ||
+               tail_.ends_with("\r\r");
+    }
+
+  private:
+    std::string tail_;
+};
+
+}  // namespace
+
+std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
+    const std::vector<HeaderField>& given = exchange_.head().fields;
+    session_hex_ = session.hex();
+    std::vector<HeaderField> fields;
+    fields.reserve(given.size() + 3);
+    for (const HeaderField& field : given) {
+        if (is_hop_field(field.name, given) || is_ours(field.name) ||
+            equals_ignore_case(field.name, "host") ||
+            equals_ignore_case(field.name, "x-request-id"))
+            continue;
+        fields.push_back(field);
+    }
+    fields.push_back({header::kSession, session_hex_});
+    fields.push_back({header::kRequestId, facts_.request_id});
+    fields.push_back({"x-request-id", facts_.request_id});
+    return fields;
+}
+
+HeaderList Relay::answer_headers(const ResponseHead& head) const {
+    HeaderList headers;
+    headers.reserve(head.fields.size() + 2);
+    for (const HeaderField& field : head.fields) {
+        if (is_hop_field(field.name, head.fields) || is_ours(field.name) ||
+            equals_ignore_case(field.name, "x-request-id"))
+            continue;
+        headers.emplace_back(field.name, field.value);
+    }
+    headers.emplace_back("x-request-id", facts_.request_id);
+    if (core_.config.expose_route)
+        headers.emplace_back(header::kRoute, "node=" + facts_.node +
+                                                 ";reason=" + to_string(*facts_.reason) +
+                                                 ";key=" + to_string(*facts_.source));
+    return headers;
+}
+
+Task<void> Relay::refuse(Refusal refusal) {
+    facts_.status = refusal.status;
+    facts_.stream = false;
+    std::string id = facts_.request_id;
+    co_await hearth::refuse(exchange_, std::move(refusal), std::move(id));
+}
+
+Relay::Outcome Relay::client_left(const Error& error) {
+    const bool slow = error.code == ErrorCode::kTimeout;
+    facts_.aborted = slow ? "slow_client" : "client_gone";
+    facts_.status = kClientLeft;
+    exchange_.abort();
+    return Outcome::kAnswered;
+}
+
+namespace {
+
+struct Unguard {
+    ClientWatch& watch;
+    ~Unguard() { watch.guard(nullptr); }
+};
+
+}  // namespace
+
+Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session, bool pass_busy) {
+    bool fresh = false;
+    while (true) {
+        stale_ = false;
+        const std::string address = member.record.address;
+        auto upstream = co_await core_.client.open(address, fresh);
+        if (!upstream) co_return Outcome::kUnreachable;
+        const Unguard unguard{watch_};  // Goes before the upstream does.
+        const Outcome outcome = co_await converse(**upstream, member, session, pass_busy);
+        if (outcome != Outcome::kDied || !stale_ || !body_.replayable()) co_return outcome;
+        core_.metrics.retried("stale_connection");
+        fresh = true;
+    }
+}
+
+Task<Relay::Outcome> Relay::converse(ClientExchange& upstream, const Member& member,
+                                     const SessionKey& session, bool pass_busy) {
+    const std::optional<Outcome> over = co_await send_request(upstream, session);
+    if (over) co_return *over;
+    watch_.guard(&upstream);
+    // It may have gone while no upstream was guarded.
+    if (watch_.gone()) {
+        const Error gone = make_error(ErrorCode::kCancelled, "the client left");
+        co_return client_left(gone);
+    }
+    const Outcome outcome = co_await read_answer(upstream, member, pass_busy);
+    co_return outcome;
+}
+
+// Nothing if the request is out, or if the node stopped reading it and may have said why.
+Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream,
+                                                        const SessionKey& session) {
+    if (body_.read_bytes() == 0) {
+        const auto first = co_await body_.read(false);
+        if (!first) {
+            const Outcome outcome = co_await fail_body(first.error());
+            co_return outcome;
+        }
+    }
+    const RequestHead& head = exchange_.head();
+    ClientExchange::RequestOptions options;
+    options.method = head.method;
+    options.target = head.target;
+    options.body = head.body;
+    options.content_length = head.content_length;
+    if (head.body == BodyKind::kChunked && body_.ended()) {
+        options.body = BodyKind::kLength;
+        options.content_length = body_.read_bytes();
+    }
+    const std::vector<HeaderField> fields = request_fields(session);
+    Result<void> sent = co_await upstream.send_head(options, fields, body_.kept());
+    if (facts_.written == 0) facts_.written = core_.clock.now();
+    while (sent.ok() && !body_.ended()) {
+        const auto piece = co_await body_.read(false);
+        if (!piece) {
+            const Outcome outcome = co_await fail_body(piece.error());
+            co_return outcome;
+        }
+        if (!piece->empty()) sent = co_await upstream.write_body(*piece);
+    }
+    if (sent.ok()) sent = co_await upstream.finish_body();
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    if (body_.ended()) watch_.start(executor);
+    write_failed_ = !sent.ok();
+    co_return std::nullopt;
+}
+
+// The client's own body failed: the node never gets the rest.
+Task<Relay::Outcome> Relay::fail_body(Error error) {
+    if (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kCancelled)
+        co_return client_left(error);
+    Refusal refusal = body_refusal(error);
+    co_await refuse(std::move(refusal));
+    co_return Outcome::kAnswered;
+}
+
+Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, const Member& member,
+                                        bool pass_busy) {
+    milliseconds timeout(core_.config.first_byte_timeout_ms);
+    if (write_failed_) timeout = kEarlyAnswerMs;
+    const auto head = co_await upstream.read_head(timeout);
+    if (!head) {
+        core_.metrics.node_answered(member.record.node_id, 0);
+        stale_ = upstream.reused() && head.error().code == ErrorCode::kUnavailable;
+        const Outcome outcome = co_await fail(head.error());
+        co_return outcome;
+    }
+    const ResponseHead& answer = **head;
+    core_.metrics.node_answered(member.record.node_id, answer.status);
+    moved_to_ = answer.find(header::kMovedTo);
+    if (answer.status == 503 && !pass_busy) co_return Outcome::kBusy;
+    facts_.status = answer.status;
+    facts_.stream = is_event_stream(answer);
+    const bool whole = !facts_.stream && answer.body != BodyKind::kChunked &&
+                       answer.body != BodyKind::kUntilClose &&
+                       answer.content_length <= kWholeAnswerBytesMax;
+    Outcome outcome = Outcome::kAnswered;
+    if (whole)
+        outcome = co_await relay_whole(upstream, answer);
+    else
+        outcome = co_await relay_stream(upstream, answer);
+    co_return outcome;
+}
+
+// The node failed while the client has not a byte of an answer.
+Task<Relay::Outcome> Relay::fail(Error error) {
+    if (watch_.gone()) co_return client_left(error);
+    if (error.code != ErrorCode::kTimeout || write_failed_) co_return Outcome::kDied;
+    facts_.aborted = "deadline";
+    Refusal refusal{504, "node_timeout", "the node did not answer in time"};
+    co_await refuse(std::move(refusal));
+    co_return Outcome::kAnswered;
+}
+
+Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const ResponseHead& head) {
+    const milliseconds idle(core_.config.idle_stream_timeout_ms);
+    std::string body;
+    while (true) {
+        const auto piece = co_await upstream.read_body_some(idle);
+        if (!piece) {
+            const Outcome outcome = co_await fail(piece.error());
+            co_return outcome;
+        }
+        if (piece->empty()) break;
+        body.append(*piece);
+    }
+    facts_.first_byte = core_.clock.now();
+    HeaderList headers = answer_headers(head);
+    const Result<void> sent = co_await exchange_.respond(head.status, std::move(headers), body);
+    if (!sent) co_return client_left(sent.error());
+    co_return Outcome::kAnswered;
+}
+
+Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const ResponseHead& head) {
+    const milliseconds idle(core_.config.idle_stream_timeout_ms);
+    EventEnds events;
+    bool started = false;
+    while (true) {
+        const auto piece = co_await upstream.read_body_some(idle);
+        if (!piece && !started) {
+            const Outcome outcome = co_await fail(piece.error());
+            co_return outcome;
+        }
+        if (!piece && watch_.gone()) co_return client_left(piece.error());
+        if (!piece) {
+            co_await break_stream(piece.error(), facts_.stream && events.at_end());
+            co_return Outcome::kAnswered;
+        }
+        if (!started) {
+            HeaderList headers = answer_headers(head);
+            (void)co_await exchange_.start_stream(head.status, std::move(headers));
+            facts_.first_byte = core_.clock.now();
+            started = true;
+        }
+        if (piece->empty()) break;
+        events.take(*piece);
+        const Result<void> sent = co_await exchange_.write(*piece);
+        if (!sent) co_return client_left(sent.error());
+    }
+    const Result<void> sent = co_await exchange_.finish_stream();
+    if (!sent) co_return client_left(sent.error());
+    co_return Outcome::kAnswered;
+}
+
+// The client has part of an answer that will get no end: it must not look like a whole one.
+Task<void> Relay::break_stream(Error error, bool at_event_end) {
+    facts_.aborted = error.code == ErrorCode::kTimeout ? "deadline" : "node_lost";
+    if (at_event_end) {
+        const Refusal refusal{502, "node_lost", "the node failed in the middle of its answer"};
+        const std::string event = "data: " + refusal_body(refusal) + "\n\n";
+        (void)co_await exchange_.write(event);
+    }
+    exchange_.abort();
+}
+
+}  // namespace hearth

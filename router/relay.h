@@ -1,0 +1,84 @@
+// Relay: one turn's request to a node and the node's answer back, piece by piece, nothing piled up.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "router/client_watch.h"
+#include "router/core.h"
+#include "router/refusal.h"
+#include "router/request_body.h"
+
+namespace hearth {
+
+// What a turn's log line and metrics say; filled on the way.
+struct TurnFacts {
+    Endpoint endpoint = Endpoint::kOther;
+    MonotonicNs started = 0;
+    std::string request_id;
+    std::optional<KeySource> source;
+    std::optional<Reason> reason;
+    std::string node;  // The last one that was tried.
+    Affinity affinity = Affinity::kSticky;
+    int attempts = 0;
+    int status = 0;  // Sent to the client; 499 = it left before that.
+    bool stream = false;
+    std::string aborted;         // Why it ended early; empty = it did not.
+    MonotonicNs written = 0;     // When the request was first written to a node; 0 = never.
+    MonotonicNs first_byte = 0;  // Of the answer's body.
+};
+
+// Owned by one turn; its connection's coroutine. The answer's first byte is the point of no return:
+// before it a failure leaves the client untouched and the turn may go to another node.
+class Relay {
+  public:
+    Relay(RouterCore& core, ServerExchange& exchange, TurnFacts& facts)
+        : core_(core),
+          exchange_(exchange),
+          facts_(facts),
+          body_(core, exchange),
+          watch_(exchange) {}
+
+    enum class Outcome {
+        kAnswered,     // The client has its answer, or is gone.
+        kUnreachable,  // No connection to the node.
+        kDied,         // The node failed before the answer's first byte.
+        kBusy,         // The node said 503, and `pass_busy` was not set.
+    };
+    // Sends the turn to `member`. `pass_busy`: the client gets a 503 of the node's.
+    Task<Outcome> send(const Member& member, const SessionKey& session, bool pass_busy);
+    Task<void> refuse(Refusal refusal);
+    // Must be called before the turn returns.
+    Task<void> end() { return watch_.end(); }
+
+    RequestBody& body() { return body_; }
+    // Node id from the last answer's hearth-moved-to; empty if it had none.
+    const std::string& moved_to() const { return moved_to_; }
+
+  private:
+    Task<Outcome> converse(ClientExchange& upstream, const Member& member,
+                           const SessionKey& session, bool pass_busy);
+    Task<std::optional<Outcome>> send_request(ClientExchange& upstream, const SessionKey& session);
+    Task<Outcome> read_answer(ClientExchange& upstream, const Member& member, bool pass_busy);
+    Task<Outcome> relay_whole(ClientExchange& upstream, const ResponseHead& head);
+    Task<Outcome> relay_stream(ClientExchange& upstream, const ResponseHead& head);
+    Task<Outcome> fail(Error error);
+    Task<Outcome> fail_body(Error error);
+    Task<void> break_stream(Error error, bool at_event_end);
+    Outcome client_left(const Error& error);
+    std::vector<HeaderField> request_fields(const SessionKey& session);
+    HeaderList answer_headers(const ResponseHead& head) const;
+
+    RouterCore& core_;
+    ServerExchange& exchange_;
+    TurnFacts& facts_;
+    RequestBody body_;
+    ClientWatch watch_;
+    std::string session_hex_;
+    std::string moved_to_;
+    bool write_failed_ = false;  // The node stopped reading; it may have answered first.
+    bool stale_ = false;         // A kept connection turned out to be closed: worth a fresh one.
+};
+
+}  // namespace hearth

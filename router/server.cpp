@@ -1,0 +1,183 @@
+// RouterServer: the listeners, which path goes where, and the order of start and end.
+#include "router/server.h"
+
+#include <array>
+
+#include "common/base/log.h"
+#include "common/net/http_server.h"
+#include "router/admin.h"
+#include "router/core.h"
+#include "router/models.h"
+#include "router/refusal.h"
+#include "router/turn.h"
+
+namespace hearth {
+namespace {
+
+struct Path {
+    std::string_view path;
+    std::string_view method;
+    Endpoint endpoint;
+};
+constexpr std::array<Path, 6> kPaths = {{
+    {"/v1/chat/completions", "POST", Endpoint::kChatCompletions},
+    {"/v1/completions", "POST", Endpoint::kCompletions},
+    {"/v1/models", "GET", Endpoint::kModels},
+    {"/health", "GET", Endpoint::kOther},
+    {"/ready", "GET", Endpoint::kOther},
+    {"/metrics", "GET", Endpoint::kOther},
+}};
+
+bool ready(const RouterCore& core) {
+    const auto members = core.membership.now();
+    for (std::size_t i = 0; i < members->seats.size(); ++i)
+        if (members->members[i].status->health == NodeStatus::Health::kUp) return !core.draining;
+    return false;
+}
+
+Task<void> answer(ServerExchange& exchange, int status, std::string_view type, std::string body) {
+    HeaderList headers{{"content-type", std::string(type)}};
+    (void)co_await exchange.respond(status, std::move(headers), body);
+}
+
+Task<void> serve_probe(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
+                       std::string_view path) {
+    constexpr std::string_view kJson = "application/json";
+    if (path == "/health") {
+        co_await answer(exchange, 200, kJson, "{\"status\":\"ok\"}");
+        co_return;
+    }
+    if (path == "/metrics") {
+        const bool directory_up = core->store != nullptr && core->store->up();
+        std::string text = core->metrics.expose(*core->membership.now(), directory_up);
+        co_await answer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
+        co_return;
+    }
+    if (ready(*core)) {
+        co_await answer(exchange, 200, kJson, "{\"status\":\"ready\"}");
+        co_return;
+    }
+    Refusal refusal{503, "not_ready", "no node is up", {}, 1};
+    if (core->draining) refusal.message = "this router is shutting down";
+    co_await refuse(exchange, std::move(refusal), std::string());
+}
+
+// 404 and 405, and the list of models: everything with a log line that is not a turn.
+Task<void> serve_other(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
+                       const Path* known) {
+    TurnFacts facts;
+    facts.endpoint = known != nullptr ? known->endpoint : Endpoint::kOther;
+    facts.started = core->clock.now();
+    facts.request_id = request_id_of(exchange.head(), *core);
+    core->metrics.request_started(facts.endpoint);
+    const RequestHead& head = exchange.head();
+    if (known == nullptr) {
+        facts.status = 404;
+        Refusal refusal{404, "unknown_url", "unknown path; see GET /v1/models"};
+        co_await refuse(exchange, std::move(refusal), facts.request_id);
+    } else if (head.method != known->method) {
+        facts.status = 405;
+        const Refusal refusal{405, "method_not_allowed",
+                              "this path takes " + std::string(known->method)};
+        HeaderList headers{{"content-type", "application/json"},
+                           {"allow", std::string(known->method)},
+                           {"x-request-id", facts.request_id}};
+        const std::string body = refusal_body(refusal);
+        (void)co_await exchange.respond(405, std::move(headers), body);
+    } else {
+        co_await serve_models(core, exchange, facts.request_id, facts.status);
+    }
+    account(*core, facts);
+}
+
+Task<void> route(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
+    const RequestHead& head = exchange.head();
+    const Path* known = nullptr;
+    for (const Path& path : kPaths)
+        if (path.path == head.path) known = &path;
+    const bool matches = known != nullptr && known->method == head.method;
+    if (matches && known->method == "POST")
+        co_await serve_turn(core, exchange, known->endpoint);
+    else if (matches && known->endpoint == Endpoint::kOther)
+        co_await serve_probe(core, exchange, known->path);
+    else
+        co_await serve_other(core, exchange, known);
+}
+
+}  // namespace
+
+// Owned by the server; the core lives until the last handler and background task has ended.
+class RouterServer::State {
+  public:
+    State(asio::io_context& io, const RouterConfig& config, MetadataStore* store,
+          const Clock& clock)
+        : core(std::make_shared<RouterCore>(io, config, store, clock)), loop(io) {}
+
+    using Serve = Task<void> (*)(std::shared_ptr<RouterCore>, ServerExchange&);
+    Result<void> listen(std::unique_ptr<HttpServer>& server, const std::string& address,
+                        Serve serve);
+
+    std::shared_ptr<RouterCore> core;
+    asio::io_context& loop;
+    std::unique_ptr<HttpServer> server;
+    std::unique_ptr<HttpServer> admin;
+};
+
+Result<void> RouterServer::State::listen(std::unique_ptr<HttpServer>& made,
+                                         const std::string& address, Serve serve) {
+    const auto parts = split_host_port(address);
+    if (!parts) return parts.error();
+    HttpServer::Options options;
+    options.address = parts->first;
+    options.port = parts->second;
+    options.limits.connections_max = static_cast<std::size_t>(core->config.connections_max);
+    made = std::make_unique<HttpServer>(
+        loop, options,
+        [shared = core, serve](ServerExchange& exchange) { return serve(shared, exchange); });
+    return made->start();
+}
+
+RouterServer::RouterServer(asio::io_context& io, const RouterConfig& config, MetadataStore* store,
+                           const Clock& clock)
+    : state_(std::make_unique<State>(io, config, store, clock)) {}
+
+RouterServer::~RouterServer() {
+    state_->core->background.cancel();
+}
+
+Result<void> RouterServer::start() {
+    const RouterConfig& config = state_->core->config;
+    if (auto done = state_->listen(state_->server, config.listen, &route); !done) return done;
+    if (!config.admin_listen.empty())
+        if (auto done = state_->listen(state_->admin, config.admin_listen, &serve_admin); !done)
+            return done;
+    if (config.session_secret.empty())
+        log::warn("session_secret is not set; session keys are derived from the cluster's name",
+                  {{"cluster", config.cluster}});
+    const std::shared_ptr<RouterCore> core = state_->core;
+    if (core->store == nullptr && config.nodes.empty())
+        log::warn("neither redis nor nodes is set: there is nobody to send a turn to");
+    if (core->store != nullptr) core->background.start(poll_members(core));
+    core->background.start(probe_nodes(core));
+    log::info("router serves", {{"address", endpoint()}, {"admin", admin_endpoint()}});
+    return {};
+}
+
+std::string RouterServer::endpoint() const {
+    return state_->server->endpoint();
+}
+
+std::string RouterServer::admin_endpoint() const {
+    return state_->admin ? state_->admin->endpoint() : std::string();
+}
+
+Task<void> RouterServer::drain_and_stop(std::chrono::milliseconds grace) {
+    const std::shared_ptr<RouterCore> core = state_->core;
+    core->draining = true;
+    log::info("router drains", {{"connections", state_->server->connections()}});
+    co_await state_->server->drain(grace);
+    if (state_->admin) co_await state_->admin->drain(std::chrono::milliseconds(0));
+    co_await core->background.end();
+}
+
+}  // namespace hearth

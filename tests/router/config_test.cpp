@@ -1,0 +1,72 @@
+// RouterConfig from YAML: what is read, and what is refused with the name of its field.
+#include "router/config.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace hearth {
+namespace {
+
+Result<RouterConfig> load(const std::string& yaml) {
+    RouterConfig config;
+    Options options("hearth-router", "", {});
+    config.declare(options);
+    const Result<void> loaded = options.load_yaml(yaml, "router.yaml");
+    if (!loaded.ok()) return loaded.error();
+    return config;
+}
+
+TEST(RouterConfig, Reads) {
+    const auto config = load(
+        "listen: 0.0.0.0:80\nredis: redis:6379\nsession_headers: [x-chat, X-Other]\n"
+        "body_bytes_max: 2MiB\nhealth_interval_ms: 3s\n"
+        "nodes:\n  - {id: a, address: 'h:1'}\n  - {id: b, address: '[::1]:2', weight: 2.5}\n");
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    EXPECT_EQ(config->listen, "0.0.0.0:80");
+    EXPECT_EQ(config->session_headers, (std::vector<std::string>{"x-chat", "X-Other"}));
+    EXPECT_EQ(config->body_bytes_max, 2 << 20);
+    EXPECT_EQ(config->health_interval_ms, 3'000);
+    ASSERT_EQ(config->nodes.size(), 2u);
+    EXPECT_EQ(config->nodes[1].node_id, "b");
+    EXPECT_EQ(config->nodes[1].weight, 2.5);
+}
+
+TEST(RouterConfig, RefusesAndNamesTheField) {
+    const std::pair<const char*, const char*> cases[] = {
+        {"listen: nowhere\n", "listen"},
+        {"admin_listen: ':x'\n", "admin_listen"},
+        {"redis: redis\n", "redis"},
+        {"threads: 2\n", "threads"},
+        {"session_headers: [x-request-id]\n", "x-request-id"},
+        {"session_headers: ['a b']\n", "session_headers"},
+        {"body_bytes_max: 10\n", "body_bytes_max"},
+        {"health_interval_ms: 0ms\n", "health_interval_ms"},
+        {"nodes: [{id: a, address: 'h:1'}, {id: a, address: 'h:2'}]\n", "nodes"},
+        {"nodes: [{address: 'h:1'}]\n", "id"},
+        {"nodes: [{id: 'a;b', address: 'h:1'}]\n", "id"},
+        {"nodes: [{id: a}]\n", "address"},
+        {"nodes: [{id: a, address: h}]\n", "address"},
+        {"nodes: [{id: a, address: 'h:1', weight: 0}]\n", "weight"},
+        {"nodes: [{id: a, address: 'h:1', weight: heavy}]\n", "weight"},
+        {"nodes: [{id: a, address: 'h:1', wieght: 1}]\n", "wieght"},
+    };
+    const std::string path = testing::TempDir() + "hearth_router_config_test.yaml";
+    for (const auto& [yaml, field] : cases) {
+        std::ofstream(path) << yaml;
+        RouterConfig config;
+        Options options("hearth-router", "", {});
+        config.declare(options);
+        const char* const arguments[] = {"hearth-router", "--config", path.c_str(), "--check"};
+        testing::internal::CaptureStderr();
+        const int code = options.parse(4, arguments);
+        const std::string said = testing::internal::GetCapturedStderr();
+        EXPECT_EQ(code, 2) << yaml;
+        EXPECT_NE(said.find(field), std::string::npos) << yaml << said;
+    }
+    std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace hearth
