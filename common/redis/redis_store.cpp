@@ -10,11 +10,13 @@ namespace hearth {
 namespace {
 
 // Scripts, so that each change is atomic: no record without a time to live, no index without its
-// record, and a key of another type that someone left there is replaced.
+// record. A key of another type that someone left there makes way; HSET is else the first write, so
+// that a full Redis refuses the script (one that began with DEL would be let through).
 
 // KEYS: record, index; ARGV: ttl ms, id, then field, value, ...
 constexpr std::string_view kPublishNode =
-    "redis.call('DEL', KEYS[1]) "
+    "local kind = redis.call('TYPE', KEYS[1]).ok "
+    "if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end "
     "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
     "redis.call('PEXPIRE', KEYS[1], ARGV[1]) "
     "return redis.call('SADD', KEYS[2], ARGV[2])";
@@ -32,9 +34,10 @@ constexpr std::string_view kForgetNode =
 // Unless Redis holds a higher epoch, so that a late write of an old owner does not undo a move.
 // KEYS: record; ARGV: epoch, ttl ms, then field, value, ...
 constexpr std::string_view kPublishSession =
-    "local held = tonumber(redis.pcall('HGET', KEYS[1], 'epoch')) "
+    "local kind = redis.call('TYPE', KEYS[1]).ok "
+    "if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end "
+    "local held = tonumber(redis.call('HGET', KEYS[1], 'epoch')) "
     "if held and held > tonumber(ARGV[1]) then return 0 end "
-    "redis.call('DEL', KEYS[1]) "
     "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
     "return 1";
@@ -180,6 +183,8 @@ Task<Result<std::optional<SessionRecord>>> RedisStore::find_session(const Sessio
     if (fields->items.empty()) co_return found;
     auto record = session_record_from(fields_of(*fields));
     if (!record) co_return record.error();
+    if (record->node_id.empty())
+        co_return make_error(ErrorCode::kCorrupt, "the record names no node");
     found = std::move(*record);
     co_return found;
 }
