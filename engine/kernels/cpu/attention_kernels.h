@@ -83,130 +83,180 @@ HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
         const bool all = call.window == 0 || position < call.window;
         s.oldest[i] = all ? 0 : position - call.window + 1;
         s.max[i] = kMinusInfinity;
-        store(s.sum + i * kLanes, Floats{});
+        store(s.sum + i * kLanes, splat(0.0f));
         float* out = s.out + static_cast<std::ptrdiff_t>(i) * s.out_width;
-        for (std::int32_t d = 0; d < s.out_width; d += kLanes) store(out + d, Floats{});
+        for (std::int32_t d = 0; d < s.out_width; d += kLanes) store(out + d, splat(0.0f));
     }
 }
 
-// K of `keys` tokens into packed blocks, V into floats, both scales into aligned arrays.
-HEARTH_INLINE void read_page(const AttendTask& task, AttentionState& s, std::int32_t page_index,
+// Asks for the bytes of a page that comes next: a sequence's pages are not neighbours in memory, so
+// the processor does not foresee them.
+HEARTH_INLINE void prefetch_page(const AttendTask& task, std::int32_t page_index) {
+    const AttentionCall& call = *task.call;
+    const std::byte* block =
+        task.run->pages[page_index] + call.kv.block(call.kv_bank, task.kv_head);
+    for (std::size_t i = 0; i < call.kv.head_bytes(); i += 64) __builtin_prefetch(block + i);
+}
+
+// K of `keys` tokens into packed blocks, both scales into aligned arrays.
+HEARTH_INLINE void read_keys(const AttendTask& task, AttentionState& s, const std::byte* page,
                              std::int32_t keys) {
     const AttentionCall& call = *task.call;
-    const std::byte* page = task.run->pages[page_index];
     const auto* k =
         reinterpret_cast<const std::int8_t*>(page + call.kv.k_offset(call.kv_bank, task.kv_head));
-    const auto* v =
-        reinterpret_cast<const std::int8_t*>(page + call.kv.v_offset(call.kv_bank, task.kv_head));
+    pack_keys(k, s.head_dim, (keys + kLanes - 1) / kLanes, s.k);
     std::memcpy(s.k_scale, page + call.kv.k_scale_offset(call.kv_bank, task.kv_head),
                 kPageTokens * sizeof(float));
     std::memcpy(s.v_scale, page + call.kv.v_scale_offset(call.kv_bank, task.kv_head),
                 kPageTokens * sizeof(float));
-    pack_keys(k, s.head_dim, (keys + kLanes - 1) / kLanes, s.k);
-    for (std::int32_t j = 0; j < keys; ++j) {
-        const std::int8_t* from = v + static_cast<std::ptrdiff_t>(j) * s.head_dim;
+}
+
+// V of `keys` tokens as floats: many vectors share the conversion.
+HEARTH_INLINE void read_values(AttentionState& s, const std::int8_t* v, std::int32_t keys) {
+    for (std::int32_t j = 0; j < keys; ++j, v += s.head_dim) {
         float* to = s.v + static_cast<std::ptrdiff_t>(j) * s.out_width;
         std::int32_t d = 0;
-        for (; d + kLanes <= s.head_dim; d += kLanes) store(to + d, to_floats(from + d));
-        if (d == s.head_dim) continue;
-        Floats last = {};
-        for (std::int32_t i = 0; d + i < s.head_dim; ++i) last[i] = from[d + i];
-        store(to + d, last);
+        for (; d + kNativeLanes <= s.head_dim; d += kNativeLanes)
+            store_native(to + d, to_native_floats(v + d));
+        for (; d < s.out_width; ++d) to[d] = d < s.head_dim ? static_cast<float>(v[d]) : 0.0f;
     }
 }
 
 // Scores of kRows query vectors against the page's 64 keys.
 template <std::int32_t kRows>
 HEARTH_INLINE void score_tile(AttentionState& s, std::int32_t first) {
-    Ints acc[kRows][kPageBlocks];
-    dot_tile<kRows, kPageBlocks>(s.q + static_cast<std::ptrdiff_t>(first) * s.head_dim, s.head_dim,
-                                 s.k, s.head_dim / 4, acc);
-#pragma GCC unroll 8
-    for (std::int32_t r = 0; r < kRows; ++r) {
+    const auto keep = [&](std::int32_t r, std::int32_t b, const Ints& acc) {
         const std::int32_t i = first + r;
-#pragma GCC unroll 4
-        for (std::int32_t b = 0; b < kPageBlocks; ++b) {
-            const Floats dot = to_floats(without_offset(acc[r][b], s.q_sum[i]));
-            store(s.p + i * kPageTokens + b * kLanes,
-                  dot * s.q_scale[i] * load(s.k_scale + b * kLanes));
-        }
-    }
+        const Floats dot = to_floats(without_offset(acc, s.q_sum[i]));
+        store(s.p + i * kPageTokens + b * kLanes,
+              dot * s.q_scale[i] * load(s.k_scale + b * kLanes));
+    };
+    dot_tile<kRows, kPageBlocks>(s.q + static_cast<std::ptrdiff_t>(first) * s.head_dim, s.head_dim,
+                                 s.k, s.head_dim / 4, keep);
+}
+
+// Minus infinity where the position is not in [oldest, newest].
+HEARTH_INLINE Floats masked(const Floats& score, std::int32_t position, std::int32_t oldest,
+                            std::int32_t newest) {
+    static constexpr std::int32_t kIota[kLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                   8, 9, 10, 11, 12, 13, 14, 15};
+    if (position >= oldest && position + kLanes - 1 <= newest) return score;
+    return each_part<Floats>([&](std::size_t i) {
+        NativeInts at;
+        std::memcpy(&at, kIota + i * kNativeLanes, sizeof at);
+        at += position;
+        return (at >= oldest) & (at <= newest) ? score.part[i] : splat_native(kMinusInfinity);
+    });
 }
 
 // Turns the scores of vector i into probabilities times V scale, masked; updates max, sum, alpha.
 HEARTH_INLINE void softmax_page(AttentionState& s, std::int32_t i, std::int32_t first_position) {
-    constexpr Ints kIota = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     float* p = s.p + i * kPageTokens;
     Floats score[kPageBlocks];
     Floats largest = splat(kMinusInfinity);
 #pragma GCC unroll 4
     for (std::int32_t b = 0; b < kPageBlocks; ++b) {
-        const Ints at = kIota + (first_position + b * kLanes);
-        const Ints seen = (at >= s.oldest[i]) & (at <= s.position[i]);
-        score[b] = seen ? load(p + b * kLanes) : splat(kMinusInfinity);
+        score[b] =
+            masked(load(p + b * kLanes), first_position + b * kLanes, s.oldest[i], s.position[i]);
         largest = max(score[b], largest);
     }
     const float page_max = max_lanes(largest);
     const float new_max = page_max > s.max[i] ? page_max : s.max[i];
-    const bool nothing = new_max == kMinusInfinity;  // No key so far: the window starts later.
-    const float reference = nothing ? 0.0f : new_max;
-    s.alpha[i] = exp2_lanes(splat(s.max[i] - reference))[0];
+    // Minus infinity: no key so far, because the window starts on a later page.
+    const float reference = new_max == kMinusInfinity ? 0.0f : new_max;
+    s.alpha[i] = 1.0f;
+    if (new_max > s.max[i]) s.alpha[i] = first_lane(exp2_lanes(splat(s.max[i] - reference)));
     s.max[i] = new_max;
     Floats sum = load(s.sum + i * kLanes) * s.alpha[i];
 #pragma GCC unroll 4
     for (std::int32_t b = 0; b < kPageBlocks; ++b) {
         const Floats e = exp2_lanes(score[b] - reference);
-        sum += e;
+        sum = sum + e;
         // A masked key's scale may be garbage that was never written: select, do not multiply.
-        const Floats scale = load(s.v_scale + b * kLanes);
-        store(p + b * kLanes, e > 0.0f ? e * scale : Floats{});
+        store(p + b * kLanes, where_above(e, 0.0f, e * load(s.v_scale + b * kLanes)));
     }
     store(s.sum + i * kLanes, sum);
 }
 
-// out = out * alpha + p V for kRows vectors and kWide * 16 columns from d.
-template <std::int32_t kRows, std::int32_t kWide>
+// V of one page, as floats or still as bytes: the arithmetic is the same.
+struct FloatValues {
+    const float* v;
+    std::int32_t stride;
+    HEARTH_INLINE NativeFloats at(std::int32_t key, std::int32_t d) const {
+        return load_native(v + static_cast<std::ptrdiff_t>(key) * stride + d);
+    }
+};
+struct ByteValues {
+    const std::int8_t* v;
+    std::int32_t stride;
+    HEARTH_INLINE NativeFloats at(std::int32_t key, std::int32_t d) const {
+        return to_native_floats(v + static_cast<std::ptrdiff_t>(key) * stride + d);
+    }
+};
+
+// out = out * alpha + p V for kRows vectors and kWide native vectors of columns from d.
+template <std::int32_t kRows, std::int32_t kWide, typename Values>
 HEARTH_INLINE void value_tile(AttentionState& s, std::int32_t first, std::int32_t d,
-                              std::int32_t keys) {
-    Floats acc[kRows][kWide];
+                              const Values& values, std::int32_t keys) {
+    NativeFloats acc[kRows][kWide];
     float* out = s.out + static_cast<std::ptrdiff_t>(first) * s.out_width + d;
     const float* p = s.p + first * kPageTokens;
-    const float* v = s.v + d;
 #pragma GCC unroll 8
     for (std::int32_t r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
         for (std::int32_t c = 0; c < kWide; ++c)
-            acc[r][c] = load(out + r * s.out_width + c * kLanes) * s.alpha[first + r];
-    for (std::int32_t j = 0; j < keys; ++j, v += s.out_width) {
+            acc[r][c] = load_native(out + r * s.out_width + c * kNativeLanes) * s.alpha[first + r];
+    for (std::int32_t j = 0; j < keys; ++j) {
+        NativeFloats v[kWide];
+#pragma GCC unroll 4
+        for (std::int32_t c = 0; c < kWide; ++c) v[c] = values.at(j, d + c * kNativeLanes);
 #pragma GCC unroll 8
         for (std::int32_t r = 0; r < kRows; ++r) {
-            const Floats weight = splat(p[r * kPageTokens + j]);
+            const NativeFloats weight = splat_native(p[r * kPageTokens + j]);
 #pragma GCC unroll 4
-            for (std::int32_t c = 0; c < kWide; ++c) acc[r][c] += weight * load(v + c * kLanes);
+            for (std::int32_t c = 0; c < kWide; ++c) acc[r][c] += weight * v[c];
         }
     }
 #pragma GCC unroll 8
     for (std::int32_t r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
         for (std::int32_t c = 0; c < kWide; ++c)
-            store(out + r * s.out_width + c * kLanes, acc[r][c]);
+            store_native(out + r * s.out_width + c * kNativeLanes, acc[r][c]);
 }
 
-template <std::int32_t kRows>
-HEARTH_INLINE void add_values(AttentionState& s, std::int32_t first, std::int32_t keys) {
+template <std::int32_t kRows, typename Values>
+void value_rows(AttentionState& s, std::int32_t first, const Values& values, std::int32_t keys) {
     std::int32_t d = 0;
-    for (; d + kValueWide * kLanes <= s.out_width; d += kValueWide * kLanes)
-        value_tile<kRows, kValueWide>(s, first, d, keys);
-    for (; d < s.out_width; d += kLanes) value_tile<kRows, 1>(s, first, d, keys);
+    for (; d + kValueWide * kNativeLanes <= s.out_width; d += kValueWide * kNativeLanes)
+        value_tile<kRows, kValueWide>(s, first, d, values, keys);
+    for (; d < s.out_width; d += kNativeLanes) value_tile<kRows, 1>(s, first, d, values, keys);
 }
 
-HEARTH_INLINE void add_page(AttentionState& s, std::int32_t first_position, std::int32_t keys) {
+template <typename Values>
+HEARTH_INLINE void add_values(AttentionState& s, const Values& values, std::int32_t keys) {
+    std::int32_t i = 0;
+    for (; i + kValueRows <= s.vectors; i += kValueRows) value_rows<kValueRows>(s, i, values, keys);
+    if (s.vectors - i == 3) return value_rows<3>(s, i, values, keys);
+    if (s.vectors - i == 2) return value_rows<2>(s, i, values, keys);
+    if (s.vectors - i == 1) return value_rows<1>(s, i, values, keys);
+}
+
+HEARTH_INLINE void add_page(const AttendTask& task, AttentionState& s, std::int32_t page_index,
+                            std::int32_t keys) {
+    const AttentionCall& call = *task.call;
+    const std::byte* page = task.run->pages[page_index];
+    read_keys(task, s, page, keys);
     std::int32_t i = 0;
     for (; i + kTileRows <= s.vectors; i += kTileRows) score_tile<kTileRows>(s, i);
+    for (; i + 3 <= s.vectors; i += 3) score_tile<3>(s, i);
     for (; i < s.vectors; ++i) score_tile<1>(s, i);
-    for (i = 0; i < s.vectors; ++i) softmax_page(s, i, first_position);
-    for (i = 0; i + kValueRows <= s.vectors; i += kValueRows) add_values<kValueRows>(s, i, keys);
-    for (; i < s.vectors; ++i) add_values<1>(s, i, keys);
+    for (i = 0; i < s.vectors; ++i) softmax_page(s, i, page_index * kPageTokens);
+    const auto* v =
+        reinterpret_cast<const std::int8_t*>(page + call.kv.v_offset(call.kv_bank, task.kv_head));
+    if (s.vectors <= kValueRows && s.head_dim == s.out_width)
+        return add_values(s, ByteValues{v, s.head_dim}, keys);
+    read_values(s, v, keys);
+    add_values(s, FloatValues{s.v, s.out_width}, keys);
 }
 
 void attend(const AttendTask& task) {
@@ -223,8 +273,8 @@ void attend(const AttendTask& task) {
         const std::int32_t first = page * kPageTokens;
         const std::int32_t keys =
             newest + 1 - first < kPageTokens ? newest + 1 - first : kPageTokens;
-        read_page(task, s, page, keys);
-        add_page(s, first, keys);
+        if (first + kPageTokens <= newest) prefetch_page(task, page + 1);
+        add_page(task, s, page, keys);
     }
     for (std::int32_t i = 0; i < s.vectors; ++i) {
         const float inverse = 1.0f / sum_lanes(load(s.sum + i * kLanes));
@@ -233,8 +283,7 @@ void attend(const AttendTask& task) {
         const std::int32_t head = task.kv_head * group + i % group;
         float* out = task.out + row * task.stride + head * s.head_dim;
         const float* from = s.out + static_cast<std::ptrdiff_t>(i) * s.out_width;
-        for (std::int32_t d = 0; d < s.head_dim; d += kLanes)
-            store_some(out + d, load(from + d) * inverse, s.head_dim - d);
+        for (std::int32_t d = 0; d < s.head_dim; ++d) out[d] = from[d] * inverse;
     }
 }
 

@@ -8,8 +8,8 @@ namespace {
 constexpr const char* kIsa = "avx2";
 constexpr std::uint8_t kFlip = 0;
 constexpr std::int32_t kTileRows = 4;
-constexpr std::int32_t kValueRows = 3;
-constexpr std::int32_t kValueWide = 2;
+constexpr std::int32_t kValueRows = 2;
+constexpr std::int32_t kValueWide = 4;  // Native vectors.
 
 // [16 output channels][4 input channels].
 constexpr std::int32_t slot(std::int32_t channel, std::int32_t k) {
@@ -31,9 +31,10 @@ HEARTH_INLINE __m256i add_products(__m256i acc, const Half& h, __m256i x) {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-template <std::int32_t kRows, std::int32_t kBlocks>
+// Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
+template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
-                            std::int32_t groups, Ints (&acc)[kRows][kBlocks]) {
+                            std::int32_t groups, const Keep& keep) {
     for (std::int32_t b = 0; b < kBlocks; ++b, w += static_cast<std::ptrdiff_t>(groups) * 64) {
         __m256i lo[kRows], hi[kRows];
         for (std::int32_t r = 0; r < kRows; ++r) lo[r] = hi[r] = _mm256_setzero_si256();
@@ -49,10 +50,10 @@ HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const s
                 hi[r] = add_products(hi[r], second, in);
             }
         }
-        for (std::int32_t r = 0; r < kRows; ++r) {
-            std::memcpy(&acc[r][b], &lo[r], 32);
-            std::memcpy(reinterpret_cast<char*>(&acc[r][b]) + 32, &hi[r], 32);
-        }
+#pragma GCC unroll 4
+        for (std::int32_t r = 0; r < kRows; ++r)
+            keep(r, b,
+                 Ints{{reinterpret_cast<NativeInts>(lo[r]), reinterpret_cast<NativeInts>(hi[r])}});
     }
 }
 

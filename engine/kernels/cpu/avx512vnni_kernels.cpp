@@ -11,16 +11,17 @@ constexpr const char* kIsa = "avx512vnni";
 constexpr std::uint8_t kFlip = 0x80;
 constexpr std::int32_t kTileRows = 6;
 constexpr std::int32_t kValueRows = 4;
-constexpr std::int32_t kValueWide = 4;
+constexpr std::int32_t kValueWide = 4;  // Native vectors.
 
 // [16 output channels][4 input channels].
 constexpr std::int32_t slot(std::int32_t channel, std::int32_t k) {
     return channel * 4 + k;
 }
 
-template <std::int32_t kRows, std::int32_t kBlocks>
+// Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
+template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
-                            std::int32_t groups, Ints (&acc)[kRows][kBlocks]) {
+                            std::int32_t groups, const Keep& keep) {
     const std::ptrdiff_t block = static_cast<std::ptrdiff_t>(groups) * 64;
     __m512i sum[kRows][kBlocks];
 #pragma GCC unroll 8
@@ -44,7 +45,8 @@ HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const s
 #pragma GCC unroll 8
     for (std::int32_t r = 0; r < kRows; ++r)
 #pragma GCC unroll 4
-        for (std::int32_t b = 0; b < kBlocks; ++b) acc[r][b] = reinterpret_cast<Ints>(sum[r][b]);
+        for (std::int32_t b = 0; b < kBlocks; ++b)
+            keep(r, b, Ints{{reinterpret_cast<NativeInts>(sum[r][b])}});
 }
 
 }  // namespace

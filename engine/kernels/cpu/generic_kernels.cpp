@@ -5,41 +5,61 @@ namespace {
 
 constexpr const char* kIsa = "generic";
 constexpr std::uint8_t kFlip = 0;
-constexpr std::int32_t kTileRows = 2;
-constexpr std::int32_t kValueRows = 2;
-constexpr std::int32_t kValueWide = 1;
+constexpr std::int32_t kTileRows = 3;
+constexpr std::int32_t kValueRows = 3;
+constexpr std::int32_t kValueWide = 2;  // Native vectors.
 
 // Channel-major inside a group: [4 input channels][16 output channels].
 constexpr std::int32_t slot(std::int32_t channel, std::int32_t k) {
     return k * kLanes + channel;
 }
 
-typedef std::int16_t Shorts __attribute__((vector_size(32)));
+typedef std::int16_t Shorts __attribute__((vector_size(16)));
+typedef std::int8_t Chars __attribute__((vector_size(16)));
 
-HEARTH_INLINE Shorts shorts(const std::uint8_t* p) {
-    Bytes b;
-    std::memcpy(&b, p, sizeof b);
-    return __builtin_convertvector(b, Shorts);
+// Bytes [from, from + 8) of 16, sign-extended: each lands in the high half of a lane first.
+HEARTH_INLINE Shorts low_half(Chars c) {
+    const Chars pairs = __builtin_shuffle(
+        Chars{}, c, Chars{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+    return reinterpret_cast<Shorts>(pairs) >> 8;
+}
+HEARTH_INLINE Shorts high_half(Chars c) {
+    const Chars pairs = __builtin_shuffle(
+        Chars{}, c, Chars{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+    return reinterpret_cast<Shorts>(pairs) >> 8;
+}
+HEARTH_INLINE NativeInts low_half(Shorts s) {
+    const Shorts pairs = __builtin_shuffle(Shorts{}, s, Shorts{0, 8, 1, 9, 2, 10, 3, 11});
+    return reinterpret_cast<NativeInts>(pairs) >> 16;
+}
+HEARTH_INLINE NativeInts high_half(Shorts s) {
+    const Shorts pairs = __builtin_shuffle(Shorts{}, s, Shorts{4, 12, 5, 13, 6, 14, 7, 15});
+    return reinterpret_cast<NativeInts>(pairs) >> 16;
 }
 
-// Two products of values in [-127, 127] fit int16: 2 * 127^2 = 32,258.
-template <std::int32_t kRows, std::int32_t kBlocks>
+// Two products of a weight in [-128, 127] and an activation in [-127, 127] fit int16:
+// 2 * 128 * 127 = 32,512. Each pair of input channels is summed there, then widened.
+// Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
+template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
-                            std::int32_t groups, Ints (&acc)[kRows][kBlocks]) {
+                            std::int32_t groups, const Keep& keep) {
     for (std::int32_t b = 0; b < kBlocks; ++b, w += static_cast<std::ptrdiff_t>(groups) * 64) {
-        Ints sum[kRows] = {};
-        for (std::int32_t g = 0; g < groups; ++g) {
-            const std::uint8_t* at = w + static_cast<std::ptrdiff_t>(g) * 64;
-            const Shorts w0 = shorts(at), w1 = shorts(at + 16);
-            const Shorts w2 = shorts(at + 32), w3 = shorts(at + 48);
-            for (std::int32_t r = 0; r < kRows; ++r) {
-                const std::int8_t* in = x + r * stride + g * 4;
-                const Shorts a = w0 * std::int16_t{in[0]} + w1 * std::int16_t{in[1]};
-                const Shorts c = w2 * std::int16_t{in[2]} + w3 * std::int16_t{in[3]};
-                sum[r] += __builtin_convertvector(a, Ints) + __builtin_convertvector(c, Ints);
+        for (std::int32_t r = 0; r < kRows; ++r) {
+            NativeInts s0 = {}, s1 = {}, s2 = {}, s3 = {};
+            for (std::int32_t k = 0; k < groups * 4; k += 2) {
+                Chars first, second;
+                std::memcpy(&first, w + static_cast<std::ptrdiff_t>(k) * 16, sizeof first);
+                std::memcpy(&second, w + static_cast<std::ptrdiff_t>(k) * 16 + 16, sizeof second);
+                const std::int16_t x0 = x[r * stride + k], x1 = x[r * stride + k + 1];
+                const Shorts low = low_half(first) * x0 + low_half(second) * x1;
+                const Shorts high = high_half(first) * x0 + high_half(second) * x1;
+                s0 += low_half(low);
+                s1 += high_half(low);
+                s2 += low_half(high);
+                s3 += high_half(high);
             }
+            keep(r, b, Ints{{s0, s1, s2, s3}});
         }
-        for (std::int32_t r = 0; r < kRows; ++r) acc[r][b] = sum[r];
     }
 }
 

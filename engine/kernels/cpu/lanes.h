@@ -3,102 +3,195 @@
 // because code built with different -m flags must never be merged by the linker.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
-namespace {
-
-// GCC vectors: every lane is plain IEEE arithmetic and -ffp-contract=off forbids contraction, so
-// the results are the same bits on every instruction set. Sums over lanes use one fixed tree.
-typedef float Floats __attribute__((vector_size(64)));
-typedef std::int32_t Ints __attribute__((vector_size(64)));
-typedef std::int8_t Bytes __attribute__((vector_size(16)));
-constexpr std::int32_t kLanes = 16;
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #define HEARTH_INLINE inline __attribute__((always_inline))
 
-HEARTH_INLINE Floats load(const float* p) {
-    Floats v;
+namespace {
+
+// Every lane is plain IEEE arithmetic and -ffp-contract=off forbids contraction, so the results are
+// the same bits on every instruction set. Sums over lanes use one fixed tree.
+constexpr std::int32_t kLanes = 16;
+
+// The widest vector of the instruction set; a Floats is one, two or four of them.
+#if defined(__AVX512F__)
+constexpr std::int32_t kNativeLanes = 16;
+#elif defined(__AVX2__)
+constexpr std::int32_t kNativeLanes = 8;
+#else
+constexpr std::int32_t kNativeLanes = 4;
+#endif
+constexpr std::int32_t kParts = kLanes / kNativeLanes;
+typedef float NativeFloats __attribute__((vector_size(kNativeLanes * 4)));
+typedef std::int32_t NativeInts __attribute__((vector_size(kNativeLanes * 4)));
+
+// kNativeLanes bytes, sign-extended.
+HEARTH_INLINE NativeInts widen(const std::int8_t* p) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<NativeInts>(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__AVX2__)
+    return reinterpret_cast<NativeInts>(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#else
+    return NativeInts{p[0], p[1], p[2], p[3]};
+#endif
+}
+HEARTH_INLINE NativeFloats load_native(const float* p) {
+    NativeFloats v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
-HEARTH_INLINE void store(float* p, Floats v) {
+HEARTH_INLINE void store_native(float* p, NativeFloats v) {
+    std::memcpy(p, &v, sizeof v);
+}
+HEARTH_INLINE NativeFloats to_native_floats(const std::int8_t* p) {
+    return __builtin_convertvector(widen(p), NativeFloats);
+}
+
+// Subtracting zero keeps every bit, minus zero's too, so the compiler leaves only the broadcast.
+HEARTH_INLINE NativeFloats splat_native(float x) {
+    return x - NativeFloats{};
+}
+
+struct Floats {
+    NativeFloats part[kParts];
+};
+struct Ints {
+    NativeInts part[kParts];
+};
+
+// The low byte of every lane.
+HEARTH_INLINE void narrow(std::int8_t* p, const Ints& v) {
+#if defined(__AVX512F__)
+    const __m128i bytes = _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(v.part[0]));
+    std::memcpy(p, &bytes, sizeof bytes);
+#else
+    std::int32_t lanes[kLanes];
+    std::memcpy(lanes, &v, sizeof lanes);
+    for (std::int32_t i = 0; i < kLanes; ++i) p[i] = static_cast<std::int8_t>(lanes[i]);
+#endif
+}
+
+// Builds a value part by part: f(0), f(1), ... Written without a loop so that it stays in
+// registers.
+template <typename T, typename F, std::size_t... kPart>
+HEARTH_INLINE T each_part(const F& f, std::index_sequence<kPart...>) {
+    return T{{f(kPart)...}};
+}
+template <typename T, typename F>
+HEARTH_INLINE T each_part(const F& f) {
+    return each_part<T>(f, std::make_index_sequence<kParts>());
+}
+
+#define HEARTH_LANE_OPERATOR(T, op)                                                 \
+    HEARTH_INLINE T operator op(const T& a, const T& b) {                           \
+        return each_part<T>([&](std::size_t i) { return a.part[i] op b.part[i]; }); \
+    }
+HEARTH_LANE_OPERATOR(Floats, +)
+HEARTH_LANE_OPERATOR(Floats, -)
+HEARTH_LANE_OPERATOR(Floats, *)
+HEARTH_LANE_OPERATOR(Floats, /)
+HEARTH_LANE_OPERATOR(Ints, +)
+HEARTH_LANE_OPERATOR(Ints, -)
+#undef HEARTH_LANE_OPERATOR
+
+HEARTH_INLINE Floats splat(float x) {
+    return each_part<Floats>([x](std::size_t) { return splat_native(x); });
+}
+HEARTH_INLINE Ints splat(std::int32_t x) {
+    return each_part<Ints>([x](std::size_t) { return NativeInts{} + x; });
+}
+HEARTH_INLINE Floats operator+(const Floats& a, float b) {
+    return a + splat(b);
+}
+HEARTH_INLINE Floats operator-(const Floats& a, float b) {
+    return a - splat(b);
+}
+HEARTH_INLINE Floats operator*(const Floats& a, float b) {
+    return a * splat(b);
+}
+
+HEARTH_INLINE Floats load(const float* p) {
+    return each_part<Floats>([p](std::size_t i) { return load_native(p + i * kNativeLanes); });
+}
+HEARTH_INLINE void store(float* p, const Floats& v) {
     std::memcpy(p, &v, sizeof v);
 }
 
-// The first n lanes from memory, zeros in the others. For vectors shorter than a padded row.
-HEARTH_INLINE Floats load_some(const float* p, std::int32_t n) {
-    if (n >= kLanes) return load(p);
-    Floats v = {};
-    for (std::int32_t i = 0; i < n; ++i) v[i] = p[i];
-    return v;
+// The larger of both; `b` where either is not a number.
+HEARTH_INLINE Floats max(const Floats& a, const Floats& b) {
+    return each_part<Floats>(
+        [&](std::size_t i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
 }
-HEARTH_INLINE void store_some(float* p, Floats v, std::int32_t n) {
-    if (n >= kLanes) return store(p, v);
-    for (std::int32_t i = 0; i < n; ++i) p[i] = v[i];
+HEARTH_INLINE Floats min(const Floats& a, const Floats& b) {
+    return each_part<Floats>(
+        [&](std::size_t i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; });
 }
-
-HEARTH_INLINE Floats splat(float x) {
-    return Floats{} + x;
+// Lanes of `v` where `x` > limit, 0 elsewhere.
+HEARTH_INLINE Floats where_above(const Floats& x, float limit, const Floats& v) {
+    return each_part<Floats>(
+        [&](std::size_t i) { return x.part[i] > limit ? v.part[i] : NativeFloats{}; });
 }
-HEARTH_INLINE Floats max(Floats a, Floats b) {
-    return a > b ? a : b;
+HEARTH_INLINE Floats abs(const Floats& a) {
+    return each_part<Floats>([&](std::size_t i) {
+        return reinterpret_cast<NativeFloats>(reinterpret_cast<NativeInts>(a.part[i]) & 0x7fffffff);
+    });
 }
-HEARTH_INLINE Floats abs(Floats a) {
-    return reinterpret_cast<Floats>(reinterpret_cast<Ints>(a) & 0x7fffffff);
+HEARTH_INLINE Floats to_floats(const Ints& v) {
+    return each_part<Floats>(
+        [&](std::size_t i) { return __builtin_convertvector(v.part[i], NativeFloats); });
 }
-HEARTH_INLINE Floats to_floats(Ints v) {
-    return __builtin_convertvector(v, Floats);
-}
-HEARTH_INLINE Floats to_floats(const std::int8_t* p) {
-    Bytes b;
-    std::memcpy(&b, p, sizeof b);
-    return to_floats(__builtin_convertvector(b, Ints));
+HEARTH_INLINE Ints to_ints(const Floats& integral) {
+    return each_part<Ints>(
+        [&](std::size_t i) { return __builtin_convertvector(integral.part[i], NativeInts); });
 }
 
-typedef float Floats8 __attribute__((vector_size(32)));
-typedef float Floats4 __attribute__((vector_size(16)));
+typedef float Quarter __attribute__((vector_size(16)));
 
-// ((0+8)+(4+12)) + ... : halves onto each other until one lane is left.
-HEARTH_INLINE float sum_lanes(Floats v) {
-    Floats8 lo, hi;
-    std::memcpy(&lo, &v, 32);
-    std::memcpy(&hi, reinterpret_cast<const char*>(&v) + 32, 32);
-    lo += hi;
-    Floats4 a, b;
-    std::memcpy(&a, &lo, 16);
-    std::memcpy(&b, reinterpret_cast<const char*>(&lo) + 16, 16);
-    a += b;
-    return (a[0] + a[2]) + (a[1] + a[3]);
+// Lanes 0+8+4+12 and so on: quarters onto each other, then the four sums.
+HEARTH_INLINE float sum_lanes(const Floats& v) {
+    Quarter q[4];
+    std::memcpy(q, &v, sizeof q);
+    const Quarter s = (q[0] + q[2]) + (q[1] + q[3]);
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }
-HEARTH_INLINE float max_lanes(Floats v) {
-    Floats8 lo, hi;
-    std::memcpy(&lo, &v, 32);
-    std::memcpy(&hi, reinterpret_cast<const char*>(&v) + 32, 32);
-    lo = lo > hi ? lo : hi;
-    Floats4 a, b;
-    std::memcpy(&a, &lo, 16);
-    std::memcpy(&b, reinterpret_cast<const char*>(&lo) + 16, 16);
-    a = a > b ? a : b;
-    const float x = a[0] > a[2] ? a[0] : a[2];
-    const float y = a[1] > a[3] ? a[1] : a[3];
+HEARTH_INLINE float max_lanes(const Floats& v) {
+    Quarter q[4];
+    std::memcpy(q, &v, sizeof q);
+    const Quarter a = q[0] > q[2] ? q[0] : q[2], b = q[1] > q[3] ? q[1] : q[3];
+    const Quarter m = a > b ? a : b;
+    const float x = m[0] > m[2] ? m[0] : m[2];
+    const float y = m[1] > m[3] ? m[1] : m[3];
     return x > y ? x : y;
+}
+HEARTH_INLINE float first_lane(const Floats& v) {
+    return v.part[0][0];
+}
+HEARTH_INLINE std::int32_t sum_lanes(const Ints& v) {
+    std::int32_t lanes[kLanes], sum = 0;
+    std::memcpy(lanes, &v, sizeof lanes);
+    for (const std::int32_t lane : lanes) sum += lane;
+    return sum;
 }
 
 // Round to nearest even for |x| < 2^22: adding 1.5 * 2^23 leaves no fraction bits.
 constexpr float kRoundMagic = 12582912.0f;
-HEARTH_INLINE Floats round_even(Floats x) {
+HEARTH_INLINE Floats round_even(const Floats& x) {
     return (x + kRoundMagic) - kRoundMagic;
-}
-HEARTH_INLINE Ints to_ints(Floats integral) {
-    return __builtin_convertvector(integral, Ints);
 }
 
 // 2^x to about 1e-7 relative: nearest integer to the exponent bits, a polynomial for the rest in
-// [-0.5, 0.5] (Taylor of 2^f to degree 7). Below 2^-126 the result is 0, above 2^127 it is 2^127.
-HEARTH_INLINE Floats exp2_lanes(Floats x) {
-    const Floats clamped_high = x < 127.0f ? x : splat(127.0f);
-    const Floats clamped = clamped_high > -126.0f ? clamped_high : splat(-126.0f);
+// [-0.5, 0.5] (Taylor of 2^f to degree 7). Up to 2^-126 the result is 0, above 2^127 it is 2^127.
+HEARTH_INLINE Floats exp2_lanes(const Floats& x) {
+    const Floats clamped = max(min(x, splat(127.0f)), splat(-126.0f));
     const Floats whole = round_even(clamped);
     const Floats f = clamped - whole;
     Floats p = splat(1.5252734e-05f);
@@ -109,8 +202,10 @@ HEARTH_INLINE Floats exp2_lanes(Floats x) {
     p = p * f + 2.4022651e-01f;
     p = p * f + 6.9314718e-01f;
     p = p * f + 1.0f;
-    const Floats scale = reinterpret_cast<Floats>((to_ints(whole) + 127) << 23);
-    return x < -126.0f ? Floats{} : p * scale;
+    const Ints exponent = to_ints(whole) + splat(127);
+    const Floats scale = each_part<Floats>(
+        [&](std::size_t i) { return reinterpret_cast<NativeFloats>(exponent.part[i] << 23); });
+    return where_above(clamped, -126.0f, p * scale);
 }
 
 }  // namespace

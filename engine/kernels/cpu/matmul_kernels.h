@@ -8,8 +8,8 @@ namespace {
 
 // Weights with flipped sign bits are w + 128: the surplus is 128 * sum_k x, exact in int32 because
 // two's complement wraps and the true result fits (cols <= 131,072).
-HEARTH_INLINE Ints without_offset(Ints acc, std::int32_t row_sum) {
-    return kFlip == 0 ? acc : acc - (Ints{} + row_sum * 128);
+HEARTH_INLINE Ints without_offset(const Ints& acc, std::int32_t row_sum) {
+    return kFlip == 0 ? acc : acc - splat(row_sum * 128);
 }
 
 template <std::int32_t kRows, std::int32_t kBlocks>
@@ -17,23 +17,17 @@ void matmul_tile(const MatmulTask& task, std::int32_t row, std::int32_t block) {
     const PackedView& w = *task.w;
     const QuantRows& x = *task.x;
     const MatmulOut& to = *task.out;
-    Ints acc[kRows][kBlocks];
-    dot_tile<kRows, kBlocks>(x.q + static_cast<std::ptrdiff_t>(row) * x.stride, x.stride,
-                             block_of(w, block * kLanes), w.groups, acc);
-#pragma GCC unroll 8
-    for (std::int32_t r = 0; r < kRows; ++r) {
+    const auto keep = [&](std::int32_t r, std::int32_t b, const Ints& acc) {
         float* out = to.out + static_cast<std::ptrdiff_t>(row + r) * to.stride;
-        const float scale = x.scale[row + r];
-        const std::int32_t sum = x.sum[row + r];
-#pragma GCC unroll 8
-        for (std::int32_t b = 0; b < kBlocks; ++b) {
-            const std::int32_t n = (block + b) * kLanes;
-            Floats v = to_floats(without_offset(acc[r][b], sum)) * scale * load(w.scale + n);
-            if (to.bias != nullptr) v += load(to.bias + n);
-            if (to.accumulate) v += load_some(out + n, to.width - n);
-            store_some(out + n, v, to.width - n);
-        }
-    }
+        const std::int32_t n = (block + b) * kLanes;
+        const Ints exact = without_offset(acc, x.sum[row + r]);
+        Floats v = to_floats(exact) * x.scale[row + r] * load(w.scale + n);
+        if (to.bias != nullptr) v = v + load(to.bias + n);
+        if (to.accumulate) v = v + load(out + n);
+        store(out + n, v);
+    };
+    dot_tile<kRows, kBlocks>(x.q + static_cast<std::ptrdiff_t>(row) * x.stride, x.stride,
+                             block_of(w, block * kLanes), w.groups, keep);
 }
 
 // The last, fewer than kTileRows rows.
@@ -55,10 +49,35 @@ HEARTH_INLINE void matmul_blocks(const MatmulTask& task, std::int32_t block) {
     matmul_rest<kTileRows - 1, kBlocks>(task, row, block);
 }
 
+// The last block where fewer than 16 columns are wanted: by way of a row of 16.
+void matmul_edge(const MatmulTask& task, std::int32_t block) {
+    const std::int32_t first = block * kLanes, width = task.out->width - first;
+    PackedView w = *task.w;
+    w.bytes = block_of(w, first);
+    w.scale += first;
+    float lanes[kLanes] = {};
+    MatmulOut to = *task.out;
+    to.out = lanes;
+    to.stride = 0;
+    if (to.bias != nullptr) to.bias += first;
+    MatmulTask one = task;
+    one.w = &w;
+    one.out = &to;
+    for (std::int32_t row = task.row_begin; row < task.row_end; ++row) {
+        float* out = task.out->out + static_cast<std::ptrdiff_t>(row) * task.out->stride + first;
+        for (std::int32_t i = 0; i < width; ++i) lanes[i] = out[i];
+        matmul_tile<1, 1>(one, row, 0);
+        for (std::int32_t i = 0; i < width; ++i) out[i] = lanes[i];
+    }
+}
+
 void matmul(const MatmulTask& task) {
+    const std::int32_t whole = task.out->width / kLanes;
+    const std::int32_t end = task.block_end < whole ? task.block_end : whole;
     std::int32_t block = task.block_begin;
-    for (; block + 4 <= task.block_end; block += 4) matmul_blocks<4>(task, block);
-    for (; block < task.block_end; ++block) matmul_blocks<1>(task, block);
+    for (; block + 4 <= end; block += 4) matmul_blocks<4>(task, block);
+    for (; block < end; ++block) matmul_blocks<1>(task, block);
+    if (task.block_end > whole) matmul_edge(task, whole);
 }
 
 }  // namespace

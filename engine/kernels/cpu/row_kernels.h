@@ -21,41 +21,47 @@ HEARTH_INLINE Scale scale_of(float absmax) {
     return {absmax / 127.0f, 127.0f / absmax};
 }
 
-HEARTH_INLINE Ints quantize_lanes(Floats v, float inverse) {
-    const Floats rounded = round_even(v * inverse);
-    const Floats above = rounded > -127.0f ? rounded : splat(-127.0f);
-    return to_ints(above < 127.0f ? above : splat(127.0f));
+HEARTH_INLINE Ints quantize_lanes(const Floats& v, float inverse) {
+    return to_ints(min(max(round_even(v * inverse), splat(-127.0f)), splat(127.0f)));
 }
 
-HEARTH_INLINE void store_bytes(std::int8_t* p, Ints v) {
-    const Bytes b = __builtin_convertvector(v, Bytes);
-    std::memcpy(p, &b, sizeof b);
+// Stores the first n lanes as bytes.
+HEARTH_INLINE void store_bytes(std::int8_t* p, const Ints& v, std::int32_t n = kLanes) {
+    if (n >= kLanes) {
+        narrow(p, v);
+    } else {
+        std::int8_t bytes[kLanes];
+        narrow(bytes, v);
+        for (std::int32_t i = 0; i < n; ++i) p[i] = bytes[i];
+    }
 }
 
-HEARTH_INLINE std::int32_t sum_ints(Ints v) {
-    std::int32_t sum = 0;
-    for (std::int32_t i = 0; i < kLanes; ++i) sum += v[i];
-    return sum;
+// The first n lanes from memory, zeros in the others: heads are no multiple of 16 wide.
+HEARTH_INLINE Floats load_some(const float* p, std::int32_t n) {
+    if (n >= kLanes) return load(p);
+    float lanes[kLanes] = {};
+    for (std::int32_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return load(lanes);
 }
 
 // `value(i)` gives lanes [i, i + 16) of the row; called twice per lane group.
 template <typename Value>
 HEARTH_INLINE void quantize_row_of(std::int32_t width, const QuantRows& out, std::int32_t row,
                                    const Value& value) {
-    Floats largest = {};
+    Floats largest = splat(0.0f);
     for (std::int32_t i = 0; i < width; i += kLanes) largest = max(abs(value(i)), largest);
     const Scale s = scale_of(max_lanes(largest));
     std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
-    Ints sum = {};
+    Ints sum = splat(0);
     std::int32_t i = 0;
     for (; i < width; i += kLanes) {
         const Ints n = quantize_lanes(value(i), s.inverse);
         store_bytes(q + i, n);
-        sum += n;
+        sum = sum + n;
     }
-    for (; i < out.stride; i += kLanes) store_bytes(q + i, Ints{});
+    for (; i < out.stride; i += kLanes) store_bytes(q + i, splat(0));
     out.scale[row] = s.scale;
-    out.sum[row] = sum_ints(sum);
+    out.sum[row] = sum_lanes(sum);
 }
 
 void quantize_row(const float* x, std::int32_t width, const QuantRows& out, std::int32_t row) {
@@ -64,10 +70,10 @@ void quantize_row(const float* x, std::int32_t width, const QuantRows& out, std:
 
 void norm_quantize_row(const Backend::Norm& norm, const float* x, const QuantRows& out,
                        std::int32_t row) {
-    Floats squares = {};
+    Floats squares = splat(0.0f);
     for (std::int32_t i = 0; i < norm.stride; i += kLanes) {
         const Floats v = load(x + i);
-        squares += v * v;
+        squares = squares + v * v;
     }
     const float mean = sum_lanes(squares) / static_cast<float>(norm.width);
     const float inverse_rms = 1.0f / __builtin_sqrtf(mean + norm.eps);
@@ -133,22 +139,17 @@ HEARTH_INLINE void rotate_head(float* x, const RopeTable& rope, std::int32_t pos
 // Quantises `n` values (a multiple of 4, any alignment); returns the scale.
 HEARTH_INLINE float quantize_head(const float* x, std::int32_t n, std::int8_t* q,
                                   std::int32_t* sum) {
-    Floats largest = {};
+    Floats largest = splat(0.0f);
     for (std::int32_t i = 0; i < n; i += kLanes)
         largest = max(abs(load_some(x + i, n - i)), largest);
     const Scale s = scale_of(max_lanes(largest));
-    Ints total = {};
+    Ints total = splat(0);
     for (std::int32_t i = 0; i < n; i += kLanes) {
         const Ints v = quantize_lanes(load_some(x + i, n - i), s.inverse);
-        total += v;
-        const Bytes b = __builtin_convertvector(v, Bytes);
-        if (n - i >= kLanes) {
-            std::memcpy(q + i, &b, sizeof b);
-        } else {
-            for (std::int32_t j = 0; j < n - i; ++j) q[i + j] = b[j];
-        }
+        total = total + v;
+        store_bytes(q + i, v, n - i);
     }
-    *sum = sum_ints(total);
+    *sum = sum_lanes(total);
     return s.scale;
 }
 
