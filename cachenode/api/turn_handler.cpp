@@ -177,6 +177,9 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
 }
 
 Task<void> TurnHandler::relay_watched() {
+    // A cut connection shows by its socket and the watch; to be thrown out of a wait instead would
+    // leave the watch running without its parent.
+    co_await asio::this_coro::throw_if_cancelled(false);
     GoneWatch watch(co_await asio::this_coro::executor, exchange_, stream_);
     std::exception_ptr failure;
     try {
@@ -185,7 +188,9 @@ Task<void> TurnHandler::relay_watched() {
         failure = std::current_exception();
     }
     co_await watch.end();
-    if (!exchange_.answered()) exchange_.abort();  // The client has gone; nobody to answer.
+    co_await asio::this_coro::throw_if_cancelled(true);
+    // The client has gone; nobody to answer. A failure of ours gets its 500 from the server.
+    if (!failure && !exchange_.answered()) exchange_.abort();
     if (failure) std::rethrow_exception(failure);
 }
 

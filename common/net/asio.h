@@ -16,6 +16,12 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ 12 takes the inlined operator new of a coroutine's frame for a mismatch of its operator delete;
+// which coroutines it says so of changes with the optimisation level.
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 namespace hearth {
 
 namespace asio = boost::asio;
