@@ -1,7 +1,7 @@
 // How each kind of setting is read and printed.
 #include "common/config/field.h"
 
-#include <cstdio>
+#include <charconv>
 
 #include "common/config/values.h"
 
@@ -19,33 +19,48 @@ std::function<Result<void>(const std::string&)> setter(T& place, Parse parse) {
     };
 }
 
+// The shortest text that reads back as the same number.
 std::string plain(double value) {
     char text[32];
-    std::snprintf(text, sizeof(text), "%g", value);
-    return text;
+    return std::string(text, std::to_chars(text, text + sizeof(text), value).ptr);
 }
 
 template <typename T>
-Result<T> within(T value, T min, T max, const std::string& range) {
+Result<T> within(const std::string& text, T value, T min, T max, const std::string& range) {
     if (value < min || value > max)
-        return make_error(ErrorCode::kInvalidArgument, "must be " + range);
+        return make_error(ErrorCode::kInvalidArgument, "must be " + range + ", is " + text);
     return value;
 }
 
 }  // namespace
 
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
     std::string out = "\"";
     for (const char c : text) {
         if (c == '"' || c == '\\') out += '\\';
-        out += c;
+        if (c == '\n')
+            out += "\\n";
+        else
+            out += c;
     }
     return out + "\"";
 }
 
 Access string_access(std::string& place) {
     const auto parse = [](const std::string& text) { return Result<std::string>(text); };
-    return {setter(place, parse), [&place] { return quoted(place); }};
+    return {setter(place, parse), [&place] { return in_quotes(place); }};
+}
+
+Access choice_access(std::string& place, std::vector<std::string> choices) {
+    const auto parse = [choices](const std::string& text) -> Result<std::string> {
+        std::string list;
+        for (const std::string& choice : choices) {
+            if (text == choice) return text;
+            list += (list.empty() ? "" : ", ") + choice;
+        }
+        return make_error(ErrorCode::kInvalidArgument, "'" + text + "' is not one of " + list);
+    };
+    return {setter(place, parse), [&place] { return in_quotes(place); }};
 }
 
 Access bool_access(bool& place) {
@@ -57,7 +72,7 @@ Access integer_access(std::int64_t& place, std::int64_t min, std::int64_t max) {
     const auto parse = [min, max, range](const std::string& text) -> Result<std::int64_t> {
         auto value = parse_integer(text);
         if (!value) return value;
-        return within(*value, min, max, range);
+        return within(text, *value, min, max, range);
     };
     return {setter(place, parse), [&place] { return std::to_string(place); }};
 }
@@ -67,7 +82,7 @@ Access number_access(double& place, double min, double max) {
     const auto parse = [min, max, range](const std::string& text) -> Result<double> {
         auto value = parse_number(text);
         if (!value) return value;
-        return within(*value, min, max, range);
+        return within(text, *value, min, max, range);
     };
     return {setter(place, parse), [&place] { return plain(place); }};
 }

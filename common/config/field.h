@@ -6,7 +6,7 @@
 namespace hearth {
 
 // A value in double quotes, as YAML writes it.
-std::string quoted(const std::string& text);
+std::string in_quotes(const std::string& text);
 
 // How a scalar is set from text (checked against its limits) and printed.
 struct Access {
@@ -15,6 +15,7 @@ struct Access {
 };
 
 Access string_access(std::string& place);
+Access choice_access(std::string& place, std::vector<std::string> choices);
 Access bool_access(bool& place);
 Access integer_access(std::int64_t& place, std::int64_t min, std::int64_t max);
 Access number_access(double& place, double min, double max);
@@ -29,7 +30,8 @@ struct Options::Field {
     std::function<Result<void>(const std::map<std::string, std::string>&)> read_entry;
     std::function<std::string()> get;
     bool is_bool = false, is_secret = false;
-    std::string origin;  // "file:line", a variable or a flag; empty = default.
+    std::string twin;    // The other of a secret and its file: only one of them may be set.
+    std::string origin;  // "file:line:column", a variable or a flag; empty = default.
 
     static Field scalar(const std::string& name, const std::string& help, const std::string& kind,
                         Access access);

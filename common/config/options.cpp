@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <memory>
+#include <set>
 #include <sstream>
 
 #include "common/config/environment.h"
@@ -32,6 +34,12 @@ std::string variable_name(const std::string& name) {
     return variable;
 }
 
+// "file:line:column" of a node, counted from 1.
+std::string place_of(const std::string& file, const YAML::Mark& mark) {
+    if (mark.is_null()) return file;
+    return file + ":" + std::to_string(mark.line + 1) + ":" + std::to_string(mark.column + 1);
+}
+
 Error field_error(const std::string& where, const std::string& name, const Error& error) {
     return make_error(error.code, where + ": " + name + ": " + error.message);
 }
@@ -49,6 +57,9 @@ Result<std::string> read_file(const std::string& path) {
     if (!in) return make_error(ErrorCode::kNotFound, path + ": cannot be read");
     std::string text(kFileBytesMax + 1, '\0');
     in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    // A folder opens like a file and fails here.
+    if (in.bad() || (in.fail() && !in.eof()))
+        return make_error(ErrorCode::kNotFound, path + ": cannot be read");
     text.resize(static_cast<std::size_t>(in.gcount()));
     if (text.size() > kFileBytesMax)
         return make_error(ErrorCode::kTooLarge, path + ": larger than 1 MiB");
@@ -62,7 +73,8 @@ Result<std::map<std::string, std::string>> entry_fields(const YAML::Node& entry)
     for (const auto& pair : entry) {
         if (!pair.first.IsScalar() || !pair.second.IsScalar())
             return make_error(ErrorCode::kInvalidArgument, "each value must be a scalar");
-        fields[pair.first.Scalar()] = pair.second.Scalar();
+        if (!fields.emplace(pair.first.Scalar(), pair.second.Scalar()).second)
+            return make_error(ErrorCode::kInvalidArgument, pair.first.Scalar() + ": set twice");
     }
     return fields;
 }
@@ -71,14 +83,10 @@ Result<std::map<std::string, std::string>> entry_fields(const YAML::Node& entry)
 
 Options::Options(std::string program, std::string about, std::vector<std::string> examples)
     : program_(std::move(program)), about_(std::move(about)), examples_(std::move(examples)) {
-    add("log_level", log_level_, "debug, info, warn or error");
+    fields_.push_back(Field::scalar("log_level", "Least level that is logged",
+                                    "debug, info, warn or error",
+                                    choice_access(log_level_, {"debug", "info", "warn", "error"})));
     add("log_json", log_json_, "Log lines as JSON objects");
-    add_check([this]() -> Result<void> {
-        for (const char* level : {"debug", "info", "warn", "error"})
-            if (log_level_ == level) return {};
-        return make_error(ErrorCode::kInvalidArgument,
-                          "log_level: must be debug, info, warn or error");
-    });
 }
 
 Options::~Options() = default;
@@ -112,7 +120,8 @@ void Options::add(const std::string& name, std::vector<std::string>& place,
     field.set_list = [&place](std::vector<std::string> values) { place = std::move(values); };
     field.get = [&place] {
         std::string text = "[";
-        for (const std::string& each : place) text += (text.size() > 1 ? ", " : "") + quoted(each);
+        for (const std::string& each : place)
+            text += (text.size() > 1 ? ", " : "") + in_quotes(each);
         return text + "]";
     };
     fields_.push_back(std::move(field));
@@ -130,15 +139,19 @@ void Options::add_duration_ms(const std::string& name, std::int64_t& place,
 void Options::add_secret(const std::string& name, std::string& place, const std::string& help) {
     Field field = Field::scalar(name, help, "secret", string_access(place));
     field.is_secret = true;
+    field.twin = name + "_file";
     field.get = [&place] { return std::string(place.empty() ? "\"\"" : "\"<hidden>\""); };
     fields_.push_back(std::move(field));
     Field file = Field::scalar(name + "_file", "File that holds " + name, "path", {});
-    file.get = [] { return std::string("\"\""); };
-    file.set = [&place](const std::string& path) -> Result<void> {
+    file.twin = name;
+    const auto path_read = std::make_shared<std::string>();
+    file.get = [path_read] { return in_quotes(*path_read); };
+    file.set = [&place, path_read](const std::string& path) -> Result<void> {
         auto text = read_file(path);
         if (!text) return text.error();
         while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
         place = *text;
+        *path_read = path;
         return {};
     };
     fields_.push_back(std::move(file));
@@ -167,35 +180,39 @@ Options::Field* Options::find(const std::string& name) {
 }
 
 Result<void> Options::load_yaml(const std::string& text, const std::string& file_name) {
-    YAML::Node root;
+    std::vector<YAML::Node> documents;
     try {
-        root = YAML::Load(text);
-    } catch (const YAML::ParserException& e) {
-        return make_error(ErrorCode::kInvalidArgument,
-                          file_name + ":" + std::to_string(e.mark.line + 1) + ":" +
-                              std::to_string(e.mark.column + 1) + ": " + e.msg);
+        documents = YAML::LoadAll(text);
     } catch (const YAML::Exception& e) {
-        return make_error(ErrorCode::kInvalidArgument, file_name + ": " + e.msg);
+        return make_error(ErrorCode::kInvalidArgument, place_of(file_name, e.mark) + ": " + e.msg);
     }
-    if (root.IsNull()) return {};
+    if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) return {};
+    if (documents.size() > 1)
+        return make_error(ErrorCode::kInvalidArgument,
+                          place_of(file_name, documents[1].Mark()) + ": a second document");
+    const YAML::Node& root = documents[0];
     if (!root.IsMap())
-        return make_error(ErrorCode::kInvalidArgument, file_name + ":1: must be a map of settings");
-    std::map<std::string, int> seen;
+        return make_error(ErrorCode::kInvalidArgument,
+                          place_of(file_name, root.Mark()) + ": must be a map of settings");
+    std::set<std::string> seen;
     for (const auto& pair : root) {
-        const std::string where = file_name + ":" + std::to_string(pair.first.Mark().line + 1);
+        const std::string where = place_of(file_name, pair.first.Mark());
         if (!pair.first.IsScalar())
             return make_error(ErrorCode::kInvalidArgument,
                               where + ": a setting's name must be text");
         const std::string name = pair.first.Scalar();
-        if (++seen[name] > 1)
+        if (!seen.insert(name).second)
             return make_error(ErrorCode::kInvalidArgument, where + ": " + name + ": set twice");
-        if (auto set = set_from_yaml(name, pair.second, where); !set) return set;
+        if (const Field* field = find(name); field && seen.count(field->twin))
+            return make_error(ErrorCode::kInvalidArgument,
+                              where + ": " + name + ": " + field->twin + " is set too; keep one");
+        if (auto set = set_from_yaml(name, pair.second, file_name, where); !set) return set;
     }
     return {};
 }
 
 Result<void> Options::set_from_yaml(const std::string& name, const YAML::Node& value,
-                                    const std::string& where) {
+                                    const std::string& file_name, const std::string& where) {
     Field* field = find(name);
     if (!field) {
         std::vector<std::string> names;
@@ -205,21 +222,18 @@ Result<void> Options::set_from_yaml(const std::string& name, const YAML::Node& v
                           where + ": " + name + ": unknown setting" +
                               (near.empty() ? "" : ", did you mean '" + near + "'?"));
     }
-    field->origin = where;
     if (field->set) {
         if (!value.IsScalar())
             return make_error(ErrorCode::kInvalidArgument,
                               where + ": " + name + ": must be one value (" + field->kind + ")");
-        if (auto set = field->set(value.Scalar()); !set)
-            return field_error(where, name, set.error());
-        return {};
+        return set_field(*field, value.Scalar(), where);
     }
     if (!value.IsSequence())
         return make_error(ErrorCode::kInvalidArgument, where + ": " + name + ": must be a list");
+    field->origin = where;
     std::vector<std::string> list;
     for (const YAML::Node& entry : value) {
-        const auto colon = where.rfind(':');
-        const std::string line = where.substr(0, colon + 1) + std::to_string(entry.Mark().line + 1);
+        const std::string line = place_of(file_name, entry.Mark());
         if (field->set_list) {
             if (!entry.IsScalar())
                 return make_error(ErrorCode::kInvalidArgument,
@@ -236,35 +250,58 @@ Result<void> Options::set_from_yaml(const std::string& name, const YAML::Node& v
     return {};
 }
 
+Result<void> Options::set_field(Field& field, const std::string& text, const std::string& where) {
+    if (auto set = field.set(text); !set) return field_error(where, field.name, set.error());
+    field.origin = where;
+    if (Field* twin = field.twin.empty() ? nullptr : find(field.twin)) twin->origin.clear();
+    return {};
+}
+
 Result<void> Options::load_environment() {
+    std::set<std::string> seen;
     for (Field& field : fields_) {
         const std::string variable = variable_name(field.name);
         const std::string text = environment(variable.c_str());
         if (text.empty()) continue;
+        seen.insert(field.name);
         if (!field.set && !field.set_list)
             return make_error(ErrorCode::kInvalidArgument,
                               variable + ": " + field.name + " can only be set in the file");
-        field.origin = variable;
-        if (field.set_list)
+        if (seen.count(field.twin))
+            return make_error(ErrorCode::kInvalidArgument,
+                              variable + ": " + field.twin + " is set too; keep one");
+        if (field.set_list) {
             field.set_list(split_commas(text));
-        else if (auto set = field.set(text); !set)
-            return field_error(variable, field.name, set.error());
+            field.origin = variable;
+        } else if (auto set = set_field(field, text, variable); !set) {
+            return set;
+        }
     }
     return {};
 }
 
 Result<void> Options::check_all() const {
-    for (const auto& check : checks_)
-        if (auto ok = check(); !ok) return ok;
+    for (const auto& check : checks_) {
+        auto ok = check();
+        if (ok) continue;
+        // "name: what is wrong" becomes "file:line:column: name: what is wrong".
+        const std::string& message = ok.error().message;
+        for (const Field& field : fields_)
+            if (!field.origin.empty() && message.starts_with(field.name + ":"))
+                return make_error(ok.error().code, field.origin + ": " + message);
+        return ok;
+    }
     return {};
 }
 
 std::string Options::print() const {
     std::string out = "# " + program_ + " " + version() + "\n";
     for (const Field& field : fields_) {
-        const std::string value = field.get();
-        std::string line = field.read_entry ? "# " + field.name + ": a list, see the file"
-                                            : field.name + ": " + value;
+        const std::string value = field.read_entry ? "a list, see the file" : field.get();
+        // What is printed can be loaded again: no secret, and not both ways to set one.
+        const bool unset_file = !field.twin.empty() && field.origin.empty();
+        const bool comment = field.read_entry || field.is_secret || unset_file;
+        std::string line = (comment ? "# " : "") + field.name + ": " + value;
         line.resize(std::max<std::size_t>(line.size(), 44), ' ');
         out += line + "  # " + (field.origin.empty() ? "default" : field.origin) + "\n";
     }
@@ -284,70 +321,105 @@ std::string Options::reference() const {
     return out;
 }
 
-int Options::parse(int argc, const char* const* argv) {
-    CLI::App app(about_, program_);
+// The flags of one command line, and what they were given.
+struct Options::CommandLine {
+    CommandLine(const std::string& about, const std::string& program) : app(about, program) {}
+
+    CLI::App app;
     std::string config_path;
-    bool check_only = false, print_only = false;
+    bool check = false, print = false;
+    std::map<std::string, std::vector<std::string>> values;  // By setting.
+    std::map<std::string, CLI::Option*> flags;
+};
+
+void Options::declare_flags(CommandLine& line) {
+    CLI::App& app = line.app;
     app.set_version_flag("--version", program_ + " " + version() + " (" + revision() + ")");
-    app.add_option("--config", config_path, "YAML file with any of the settings below");
-    app.add_flag("--check", check_only, "Check the settings and exit: 0 good, 2 bad");
-    app.add_flag("--print-config", print_only, "Print every setting and where it came from");
-    std::map<std::string, std::vector<std::string>> flags;
-    std::map<std::string, CLI::Option*> given;
+    app.add_option("--config", line.config_path, "YAML file with any of the settings below");
+    app.add_flag("--check", line.check, "Check the settings and exit: 0 good, 2 bad");
+    app.add_flag("--print-config", line.print, "Print every setting and where it came from");
     for (const Field& field : fields_) {
         if (field.is_secret || field.read_entry) continue;
-        auto* option = app.add_option(flag_name(field.name), flags[field.name],
-                                      field.help + " [" + field.get() + "]");
-        option->type_name("(" + field.kind + ")");
-        if (field.is_bool) option->expected(0, 1);
-        if (field.set) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-        if (field.set_list) option->allow_extra_args(false)->expected(1, 1000);
-        given[field.name] = option;
+        auto* flag = app.add_option(flag_name(field.name), line.values[field.name],
+                                    field.help + " [" + field.get() + "]");
+        flag->type_name("(" + field.kind + ")");
+        if (field.is_bool) flag->expected(0, 1);
+        if (field.set) flag->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        if (field.set_list) flag->allow_extra_args(false)->expected(1, 1000);
+        line.flags[field.name] = flag;
     }
     std::string footer =
         "Every setting is also a YAML key (the flag's name with _ for -) and a "
         "variable (HEARTH_ and the key in capitals).\nA flag wins over a variable, "
-        "a variable over the file.\n\nExamples:\n";
+        "a variable over the file. Secrets have no flag: use the variable or the file.\n\n"
+        "Examples:\n";
     for (const std::string& example : examples_) footer += "  " + example + "\n";
     app.footer(footer);
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::ParseError& e) {
-        return app.exit(e) == 0 ? 0 : 2;
+    app.allow_extras();  // unknown_argument() has a better word for them.
+}
+
+Error Options::unknown_argument(const CommandLine& line, const std::string& argument) const {
+    if (!argument.starts_with("-"))
+        return make_error(ErrorCode::kInvalidArgument, "unexpected argument '" + argument + "'");
+    const std::string flag = argument.substr(0, argument.find('='));
+    for (const Field& field : fields_)
+        if (field.is_secret && flag == flag_name(field.name))
+            return make_error(ErrorCode::kInvalidArgument,
+                              "a secret is not a flag, which other users can see: set " +
+                                  variable_name(field.name) + " or " + flag + "-file");
+    std::vector<std::string> names = {"--config", "--check", "--print-config", "--version",
+                                      "--help"};
+    for (const auto& [name, option] : line.flags) names.push_back(flag_name(name));
+    const std::string near(closest(flag, names));
+    return make_error(
+        ErrorCode::kInvalidArgument,
+        "unknown flag " + flag + (near.empty() ? "; see --help" : ", did you mean " + near + "?"));
+}
+
+Result<void> Options::load(const CommandLine& line) {
+    if (const auto extras = line.app.remaining(); !extras.empty())
+        return unknown_argument(line, extras.front());
+    if (!line.config_path.empty()) {
+        auto text = read_file(line.config_path);
+        if (!text) return text.error();
+        if (auto ok = load_yaml(*text, line.config_path); !ok) return ok;
     }
-    const auto load = [&]() -> Result<void> {
-        if (!config_path.empty()) {
-            auto text = read_file(config_path);
-            if (!text) return text.error();
-            if (auto ok = load_yaml(*text, config_path); !ok) return ok;
-        }
-        if (auto ok = load_environment(); !ok) return ok;
-        for (const auto& [name, option] : given) {
-            if (option->count() == 0) continue;
-            if (auto ok = set_from_flag(*find(name), flags[name]); !ok) return ok;
-        }
-        return print_only ? Result<void>() : check_all();
-    };
-    if (auto loaded = load(); !loaded) {
-        std::fprintf(stderr, "%s: %s\n", program_.c_str(), loaded.error().message.c_str());
+    if (auto ok = load_environment(); !ok) return ok;
+    for (const auto& [name, flag] : line.flags) {
+        if (flag->count() == 0) continue;
+        if (auto ok = set_from_flag(*find(name), line.values.at(name)); !ok) return ok;
+    }
+    return {};
+}
+
+int Options::parse(int argc, const char* const* argv) {
+    CommandLine line(about_, program_);
+    declare_flags(line);
+    try {
+        line.app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return line.app.exit(e) == 0 ? 0 : 2;
+    }
+    Result<void> good = load(line);
+    if (good && line.print) std::printf("%s", print().c_str());
+    if (good) good = check_all();
+    if (!good) {
+        std::fprintf(stderr, "%s: %s\n", program_.c_str(), good.error().message.c_str());
         return 2;
     }
-    if (print_only) std::printf("%s", print().c_str());
-    if (check_only) std::printf("%s: the settings are good\n", program_.c_str());
-    return print_only || check_only ? 0 : -1;
+    if (line.check && !line.print) std::printf("%s: the settings are good\n", program_.c_str());
+    return line.print || line.check ? 0 : -1;
 }
 
 Result<void> Options::set_from_flag(Field& field, const std::vector<std::string>& values) {
     const std::string flag = flag_name(field.name);
-    field.origin = flag;
     if (field.set_list) {
         field.set_list(values);
+        field.origin = flag;
         return {};
     }
     const bool bare = values.empty() || (field.is_bool && values.back().empty());
-    auto set = field.set(bare ? "true" : values.back());
-    if (!set) return make_error(set.error().code, flag + ": " + set.error().message);
-    return {};
+    return set_field(field, bare ? "true" : values.back(), flag);
 }
 
 }  // namespace hearth

@@ -38,32 +38,38 @@ class Options {
     // by `<name>_file`.
     void add_secret(const std::string& name, std::string& place, const std::string& help);
     // A YAML list of maps (static upstreams): `read` gets each entry's scalar fields; its error is
-    // prefixed with file:line. File only.
+    // prefixed with file:line:column. File only.
     void add_entries(const std::string& name, const std::string& help,
                      std::function<Result<void>(const std::map<std::string, std::string>&)> read);
     // Checked after all values are set; the error names the field.
     void add_check(std::function<Result<void>()> check);
 
-    // Parses argv, file (--config) and environment. Prints and returns an exit code when the program
-    // should end now (--help, --version, --check, --print-config: 0; usage or config error: 2, with
-    // `file:line: field: message` on stderr); returns -1 to go on.
+    // Parses argv, file (--config, at most 1 MiB) and environment. Prints and returns an exit code
+    // when the program should end now (--help, --version, --check, --print-config: 0; usage or
+    // config error: 2, with `file:line:column: field: message` on stderr); returns -1 to go on.
     int parse(int argc, const char* const* argv);
 
     // For tests and `hearth up`: values from a YAML text. The error names file and line.
     Result<void> load_yaml(const std::string& text, const std::string& file_name);
-    std::string print() const;    // YAML with, per line, a comment that says where the value came from.
+    std::string print() const;      // YAML; each line ends with where its value came from.
     std::string reference() const;  // Markdown table of all fields, for docs/configuration.md.
 
     const std::string& log_level() const { return log_level_; }
     bool log_json() const { return log_json_; }
 
     ~Options();
-    struct Field;     // common/config/field.h
+    struct Field;  // common/config/field.h
 
   private:
+    struct CommandLine;
+
     Field* find(const std::string& name);
     Result<void> set_from_yaml(const std::string& name, const YAML::Node& value,
-                               const std::string& where);
+                               const std::string& file_name, const std::string& where);
+    Result<void> set_field(Field& field, const std::string& text, const std::string& where);
+    void declare_flags(CommandLine& line);
+    Error unknown_argument(const CommandLine& line, const std::string& argument) const;
+    Result<void> load(const CommandLine& line);
     Result<void> load_environment();
     Result<void> set_from_flag(Field& field, const std::vector<std::string>& values);
     Result<void> check_all() const;
