@@ -115,7 +115,9 @@ Task<bool> Turn::scan_body() {
         progress = piece->empty() ? scan.finish() : scan.feed(*piece);
     }
     if (progress == BodyScan::Progress::kBad) {
-        Refusal refusal{400, "invalid_body", scan.error(), scan.error_param()};
+        const bool syntax = scan.error_param().empty();
+        Refusal refusal{400, syntax ? "invalid_json" : "session_key_too_long", scan.error(),
+                        scan.error_param()};
         co_await relay_.refuse(std::move(refusal));
         co_return false;
     }

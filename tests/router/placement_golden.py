@@ -1,4 +1,4 @@
-"""The golden vectors of placement_test.cpp, from the definition of weighted rendezvous hashing alone."""
+"""The golden vectors of placement_test.cpp, from the definition of rendezvous hashing alone."""
 
 import math
 

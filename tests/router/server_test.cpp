@@ -52,11 +52,11 @@ TEST_F(ServerTest, BadRequests) {
     config_.body_bytes_max = 1 << 20;
     start_with_store(1);
     expect_error(post(std::string(257, 'k')), 400, "session_key_too_long");
-    expect_error(post("", "[]"), 400, "invalid_body");
-    expect_error(post("", "{} x"), 400, "invalid_body");
-    expect_error(call("POST", "/v1/chat/completions"), 400, "invalid_body");
+    expect_error(post("", "[]"), 400, "invalid_json");
+    expect_error(post("", "{} x"), 400, "invalid_json");
+    expect_error(call("POST", "/v1/chat/completions"), 400, "invalid_json");
     const Reply long_key = post("", R"({"session_id":")" + std::string(257, 'k') + "\"}");
-    expect_error(long_key, 400, "invalid_body");
+    expect_error(long_key, 400, "session_key_too_long");
     EXPECT_NE(long_key.body.find("\"param\":\"session_id\""), std::string::npos);
     const std::string large(2 << 20, ' ');
     expect_error(post("s", large), 413, "body_too_large");
@@ -99,7 +99,7 @@ TEST_F(ServerTest, JsonTestSuiteIsRefused) {
         const Reply reply = call("POST", "/v1/chat/completions", bytes.str());
         EXPECT_EQ(reply.status, 400) << entry.path();
         const bool bad = entry.path().filename().string()[0] == 'n';
-        if (bad) expect_error(reply, 400, "invalid_body");
+        if (bad) expect_error(reply, 400, "invalid_json");
         ++bodies;
     }
     EXPECT_GT(bodies, 300);
