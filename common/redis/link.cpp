@@ -1,8 +1,6 @@
 // Reads and writes of a Redis link, the deadline of each exchange, and its end.
 #include "common/redis/link.h"
 
-#include <boost/asio/write.hpp>
-
 namespace hearth {
 
 using std::chrono::milliseconds;
@@ -38,7 +36,10 @@ Task<Result<std::vector<Reply>>> Link::exchange(std::vector<std::string> command
     in_flight_.push_back(waiter);
     commands_in_flight_ += commands.size();
     for (const std::string& command : commands) outgoing_ += command;
-    if (writing_.empty()) write_some();
+    if (writing_.empty()) {
+        writing_.swap(outgoing_);
+        write_some();
+    }
     waiter->timer.expires_after(timeout);
     boost::system::error_code ended;
     co_await waiter->timer.async_wait(asio::redirect_error(asio::use_awaitable, ended));
@@ -60,16 +61,19 @@ Task<void> Link::rest(milliseconds gap) {
 }
 
 void Link::write_some() {
-    writing_.swap(outgoing_);
     const auto self = shared_from_this();
-    asio::async_write(socket_, asio::buffer(writing_),
-                      [self](boost::system::error_code failed, std::size_t) {
-                          self->writing_.clear();
-                          if (failed)
-                              self->close(make_error(ErrorCode::kUnavailable, failed.message()));
-                          else if (!self->outgoing_.empty())
-                              self->write_some();
-                      });
+    socket_.async_write_some(
+        asio::buffer(writing_) + written_,
+        [self](boost::system::error_code failed, std::size_t size) {
+            if (failed) return self->close(make_error(ErrorCode::kUnavailable, failed.message()));
+            self->written_ += size;
+            if (self->written_ == self->writing_.size()) {
+                self->written_ = 0;
+                self->writing_.clear();
+                self->writing_.swap(self->outgoing_);
+            }
+            if (!self->writing_.empty() && self->open_) self->write_some();
+        });
 }
 
 void Link::read_some() {

@@ -59,7 +59,8 @@ class Link : public std::enable_shared_from_this<Link> {
     ReplyReader reader_;
     std::deque<std::shared_ptr<Waiter>> in_flight_;
     std::size_t commands_in_flight_ = 0;
-    std::string outgoing_, writing_;
+    std::string outgoing_, writing_;  // What waits, and what the socket is being given.
+    std::size_t written_ = 0;         // Of writing_.
     std::array<char, 16 * 1024> incoming_{};
     int missed_ = 0;  // Deadlines missed since the last reply.
     bool open_ = false, closed_ = false;

@@ -1,4 +1,5 @@
-// MetadataStore: hints that nodes publish and routers read; Redis in a fleet, memory in one process.
+// MetadataStore: hints that nodes publish and routers read; Redis in a fleet, memory in one
+// process.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// NodeRecord and SessionRecord: what nodes publish and routers read; the fields of the Redis hashes.
+// NodeRecord and SessionRecord: what nodes publish and routers read; the fields of Redis hashes.
 #pragma once
 
 #include <cstdint>
@@ -14,28 +14,28 @@ enum class NodeState { kStarting, kReady, kDraining };
 const char* to_string(NodeState state);
 
 struct NodeRecord {
-    std::string node_id;              // Stable name; placement hashes it.
-    std::string generation;           // New at each start.
-    std::string address;              // host:port of its HTTP server.
+    std::string node_id;     // Stable name; placement hashes it.
+    std::string generation;  // New at each start.
+    std::string address;     // host:port of its HTTP server.
     NodeState state = NodeState::kStarting;
-    std::string model;                // Served model name.
-    std::string model_fingerprint;    // Hex.
+    std::string model;              // Served model name.
+    std::string model_fingerprint;  // Hex.
     double weight = 1.0;
-    std::int64_t queued_tokens = 0;   // Load: prompt tokens waiting and running sequences' estimate.
+    std::int64_t queued_tokens = 0;  // Load: prompt tokens waiting and running sequences' estimate.
     double prefill_tokens_per_s = 0;
-    std::int64_t running = 0;         // Sequences in the batch.
+    std::int64_t running = 0;  // Sequences in the batch.
     std::int64_t waiting = 0;
     std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
-    std::int64_t reused_tokens = 0, reusable_tokens = 0, prompt_tokens = 0;   // Lifetime counters.
+    std::int64_t reused_tokens = 0, reusable_tokens = 0, prompt_tokens = 0;  // Lifetime counters.
 };
 
 struct SessionRecord {
     std::string node_id;
     std::string generation;
-    std::int64_t epoch = 0;           // Grows with every change of owner.
-    std::int64_t tokens = 0;          // KV tokens of the session on that node.
+    std::int64_t epoch = 0;   // Grows with every change of owner.
+    std::int64_t tokens = 0;  // KV tokens of the session on that node.
     std::int64_t turn = 0;
-    std::string tier;                 // "device" for now.
+    std::string tier;  // "device" for now.
 };
 
 // Field lists for a Redis hash, and back. Unknown fields are ignored, missing ones keep defaults;

@@ -12,15 +12,24 @@
 
 namespace hearth {
 
-enum class KeySource { kHeader, kCookie, kPromptCacheKey, kConversation, kSessionId, kMetadata, kUser, kAnchor };
-const char* to_string(KeySource source);   // "header", "cookie", "prompt_cache_key", ...
+enum class KeySource {
+    kHeader,
+    kCookie,
+    kPromptCacheKey,
+    kConversation,
+    kSessionId,
+    kMetadata,
+    kUser,
+    kAnchor
+};
+const char* to_string(KeySource source);  // "header", "cookie", "prompt_cache_key", ...
 
 constexpr std::size_t kRawKeyBytesMax = 256;
 
 struct SessionKey {
     std::uint64_t high = 0, low = 0;
     auto operator<=>(const SessionKey&) const = default;
-    std::string hex() const;                               // 32 lower-case digits.
+    std::string hex() const;  // 32 lower-case digits.
     static Result<SessionKey> from_hex(std::string_view text);
 };
 
@@ -34,5 +43,7 @@ SessionKey derive_session_key(std::string_view secret, std::string_view tenant, 
 
 template <>
 struct std::hash<hearth::SessionKey> {
-    std::size_t operator()(const hearth::SessionKey& k) const noexcept { return k.high ^ (k.low * 3); }
+    std::size_t operator()(const hearth::SessionKey& k) const noexcept {
+        return k.high ^ (k.low * 3);
+    }
 };

@@ -118,6 +118,21 @@ TEST_F(RedisStoreTest, TheStreamOfEventsIsCapped) {
     EXPECT_LT(length, 10'200);
 }
 
+TEST_F(RedisStoreTest, ACommandLargerThanTheSocketsBufferArrivesWhole) {
+    options_.command_timeout = std::chrono::seconds(20);
+    start_both();
+    std::string detail(8 << 20, 'x');
+    for (std::size_t i = 0; i < detail.size(); i += 997) detail[i] = static_cast<char>(i);
+    const auto large = start_task(io_, store_->append_event("k", "s", detail));
+    const auto small = start_task(io_, store_->append_event("k", "s", "behind it"));
+    ASSERT_TRUE(finish_task(io_, large).ok());
+    ASSERT_TRUE(finish_task(io_, small).ok());
+    const Reply events = redis_->ask({"XRANGE", "hearth:{default}:events", "-", "+"});
+    ASSERT_EQ(events.items.size(), 2u);
+    EXPECT_TRUE(events.items[0].items.at(1).items.at(5).text == detail);
+    EXPECT_EQ(events.items[1].items.at(1).items.at(5).text, "behind it");
+}
+
 TEST_F(RedisStoreTest, TwoClustersDoNotSeeEachOther) {
     options_.cluster = "blue";
     start_both();

@@ -27,11 +27,27 @@ TEST(Digest, MatchesThePublishedExamples) {
               "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
+TEST(Sha256, PiecesDoNotMatterAndItStartsOver) {
+    Sha256 whole, pieces;
+    const std::string text = "the quick brown fox jumps over the lazy dog, twice and more";
+    whole.add(text);
+    for (const char c : text) pieces.add({&c, 1});
+    pieces.add("");
+    const auto digest = whole.digest();
+    EXPECT_EQ(pieces.digest(), digest);
+    const auto of_nothing = whole.digest();
+    EXPECT_EQ(of_nothing[0], 0xe3);  // FIPS 180-4: e3b0c442...
+    EXPECT_EQ(of_nothing[31], 0x55);
+    whole.add(text);
+    EXPECT_EQ(whole.digest(), digest);
+}
+
 TEST(Digest, NamesTheFileItCannotRead) {
     const auto digest = sha256_of_file("/nonexistent/file");
     ASSERT_FALSE(digest.ok());
     EXPECT_EQ(digest.error().code, ErrorCode::kNotFound);
     EXPECT_NE(digest.error().message.find("/nonexistent/file"), std::string::npos);
+    EXPECT_FALSE(sha256_of_file(testing::TempDir()).ok());
 }
 
 }  // namespace
