@@ -137,7 +137,8 @@ class Fleet:
             check(left > 0, f"{name} was not ready after {START_SECONDS} s")
             if select.select([process.stdout], [], [], left)[0]:
                 byte = os.read(process.stdout.fileno(), 1)
-                check(byte, f"{name} ended with {process.wait()} before it was ready")
+                if not byte:
+                    raise AssertionError(f"{name} ended with {process.wait()} before it was ready")
                 line += byte
         text = line.decode().strip()
         check(text.startswith("ready http://"), f"{name} printed {text!r}")

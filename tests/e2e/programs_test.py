@@ -1,6 +1,8 @@
 """The programs as a person meets them: help, version, config checks, exit codes, `up`, `chat`, `status`."""
 
+import json
 import os
+import re
 import subprocess
 
 from fleet import BIN, Fleet, check, request
@@ -11,9 +13,9 @@ def run(*command, **options):
                           **options)
 
 
-def check_flags(program, folder):
+def check_flags(program, folder, *needed):
     for flag in ("--help", "--version", "--print-config", "--check"):
-        done = run(BIN / program, flag)
+        done = run(BIN / program, *needed, flag)
         check(done.returncode == 0, f"{program} {flag}: {done.returncode} {done.stderr}")
         check(done.stdout or flag == "--check", f"{program} {flag} printed nothing")
     check(run(BIN / program, "--no-such-flag").returncode == 2, f"{program}: unknown flag")
@@ -27,8 +29,10 @@ def check_flags(program, folder):
 
 def main():
     with Fleet() as fleet:
-        for program in ("hearth-router", "hearth-cachenode"):
-            check_flags(program, fleet.folder.name)
+        check_flags("hearth-router", fleet.folder.name)
+        check_flags("hearth-cachenode", fleet.folder.name, "--model-path", "model.gguf")
+        lacking = run(BIN / "hearth-cachenode", "--check")
+        check(lacking.returncode == 2 and "model_path" in lacking.stderr, lacking.stderr)
         check(run(BIN / "hearth").returncode == 2, "hearth without a subcommand")
         check(run(BIN / "hearth", "--help").returncode == 0, "hearth --help")
         missing = run(BIN / "hearth", "up", "--listen", "127.0.0.1:0", "--model", "/no/such.gguf")
@@ -38,7 +42,14 @@ def main():
         os.environ.update(environment)
         address = fleet.start("up", [BIN / "hearth", "up", "--nodes", "3", "--listen", "127.0.0.1:0",
                                      "--admin-listen", "127.0.0.1:0", "--model", "tiny",
-                                     "--threads", "1"])
+                                     "--threads", "1", "--log-level", "info"])
+        with open(fleet.path("up.log"), encoding="utf-8") as log:
+            admin = re.search(r"admin=(\S+)", log.read()).group(1)
+        table = run(BIN / "hearth", "status", "--admin", admin)
+        check(table.returncode == 0, table.stderr)
+        check([f"node-{n}" in table.stdout for n in (1, 2, 3)] == [True] * 3, table.stdout)
+        nodes = json.loads(run(BIN / "hearth", "status", "--admin", admin, "--json").stdout)["nodes"]
+        check([n["healthy"] for n in nodes] == [True] * 3, nodes)
         check(request(address, "GET", "/ready")[0] == 200, "up is ready when it says so")
         said = run(BIN / "hearth", "chat", "--router", address, "--max-tokens", "8",
                    input="Hello!\nAnd again?\n")
