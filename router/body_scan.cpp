@@ -34,6 +34,10 @@ bool is_number(std::string_view scalar) {
     return !scalar.empty() && (scalar[0] == '-' || (scalar[0] >= '0' && scalar[0] <= '9'));
 }
 
+std::string_view as_text(const Sha256::Digest& digest) {
+    return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
 bool is_system(std::string_view role) {
     return role == "system" || role == "developer";
 }
@@ -153,7 +157,7 @@ BodyScan::Field BodyScan::value_field() const {
     }
 }
 
-AnchorHash* BodyScan::hash_of(Field field) {
+Sha256* BodyScan::hash_of(Field field) {
     switch (field) {
         case Field::kModel: return &model_;
         case Field::kTools: return &tools_;
@@ -179,8 +183,8 @@ void BodyScan::open(bool object) {
     const Field field = depth_ == 0 ? Field::kSkipped : value_field();
     const Place place = depth_ == 0 ? Place::kRoot : place_of(field, object);
     if (place == Place::kMessage) {
-        text_.digest();
-        other_.digest();
+        text_ = Sha256();
+        other_ = Sha256();
         role_.clear();
     }
     if (place == Place::kHashed) {
@@ -202,7 +206,7 @@ void BodyScan::take_bytes(Field field, std::string_view bytes) {
         append_bounded(capture_, bytes, kCaptureBytesMax);
     else if (field == Field::kContent || field == Field::kPart || field == Field::kPartText)
         text_.add(bytes);
-    else if (AnchorHash* hash = hash_of(field))
+    else if (Sha256* hash = hash_of(field))
         hash->add(bytes);
 }
 
@@ -210,17 +214,17 @@ void BodyScan::end_scalar(Field field, bool text) {
     const auto source = static_cast<std::size_t>(field);
     if (source < kSources && (text || is_number(capture_))) found_[source] = capture_;
     if (field == Field::kRole && text) role_ = capture_;
-    if (AnchorHash* hash = hash_of(field)) hash->add(text ? kTextEnd : kScalarEnd);
+    if (Sha256* hash = hash_of(field)) hash->add(text ? kTextEnd : kScalarEnd);
     capture_.clear();
     if (!found_[0].empty()) decide();
 }
 
 void BodyScan::end_message() {
     if (!is_system(role_) && role_ != "user") return;
-    AnchorHash both;
+    Sha256 both;
     both.add(as_text(text_.digest()));
     both.add(as_text(other_.digest()));
-    const AnchorHash::Digest message = both.digest();
+    const Sha256::Digest message = both.digest();
     if (role_ == "user")
         first_user_ = message;
     else
@@ -245,10 +249,9 @@ BodyScan::Progress BodyScan::decide() {
 }
 
 std::string BodyScan::anchor() {
-    AnchorHash all;
+    Sha256 all;
     all.add("hearth anchor 1");
-    for (AnchorHash* part : {&model_, &tools_, &system_, &prompt_})
-        all.add(as_text(part->digest()));
+    for (Sha256* part : {&model_, &tools_, &system_, &prompt_}) all.add(as_text(part->digest()));
     if (first_user_) all.add(as_text(*first_user_));
     return std::string(as_text(all.digest()));
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "router/anchor_hash.h"
+#include "common/wire/digest.h"
 #include "router/json_scanner.h"
 #include "router/session_key.h"
 
@@ -78,7 +78,7 @@ class BodyScan {
     void take_bytes(Field field, std::string_view bytes);
     void end_scalar(Field field, bool text);
     void end_message();
-    AnchorHash* hash_of(Field field);
+    Sha256* hash_of(Field field);
     Progress decide();
     Progress fail(std::string message, std::string_view param);
     std::string anchor();
@@ -98,11 +98,11 @@ class BodyScan {
     std::string capture_;                      // A value being read; bounded.
     std::array<std::string, kSources> found_;  // Empty = absent.
 
-    AnchorHash model_, tools_, system_, prompt_;
-    AnchorHash text_, other_;        // Of the message being read.
-    AnchorHash* hashing_ = nullptr;  // Takes what is inside a kHashed place.
+    Sha256 model_, tools_, system_, prompt_;
+    Sha256 text_, other_;        // Of the message being read.
+    Sha256* hashing_ = nullptr;  // Takes what is inside a kHashed place.
     std::string role_;
-    std::optional<AnchorHash::Digest> first_user_;
+    std::optional<Sha256::Digest> first_user_;
 };
 
 }  // namespace hearth

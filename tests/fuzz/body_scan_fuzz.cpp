@@ -1,6 +1,6 @@
 // Fuzz target of the body scan: pieces give what the whole gives, and an accepted body is an
 // object. Build: clang++ -std=c++20 -fsanitize=fuzzer,address,undefined -I. router/body_scan.cpp
-// router/json_scanner.cpp router/anchor_hash.cpp common/base/base.cpp common/base/log.cpp
+// router/json_scanner.cpp common/wire/digest.cpp common/base/base.cpp
 // tests/fuzz/body_scan_fuzz.cpp -lcrypto
 #include <cstddef>
 #include <cstdint>
