@@ -25,7 +25,7 @@ struct NodeConfig {
     std::int64_t chunk_tokens_max = 512;
     bool cache = true;
     std::int64_t body_bytes_max = 16LL << 20;
-    std::int64_t default_max_tokens = 0;  // 0 = what the context leaves.
+    std::int64_t default_max_tokens = 1024;  // Of a request that names none; 0 = what is left.
     double weight = 1.0;
     std::string redis;  // host:port; empty = not published.
     std::string redis_password;
