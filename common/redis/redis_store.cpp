@@ -64,8 +64,8 @@ Result<NodeRecord> node_of(const std::string& id, const Reply& reply) {
     if (reply.kind != Reply::Kind::kArray)
         return make_error(ErrorCode::kCorrupt, "the key of the record is not a hash");
     auto record = node_record_from(fields_of(reply));
-    if (record && record->node_id != id)
-        return make_error(ErrorCode::kCorrupt, "the record belongs to another node");
+    if (record && (id.empty() || record->node_id != id))
+        return make_error(ErrorCode::kCorrupt, "the record does not name its node");
     return record;
 }
 

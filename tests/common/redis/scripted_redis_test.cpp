@@ -61,7 +61,8 @@ class ScriptedRedisTest : public testing::Test {
         asio::co_spawn(io_, serve(acceptor_, std::make_shared<const Script>(std::move(script))),
                        rethrow);
         options_.address = "127.0.0.1:" + std::to_string(acceptor_->local_endpoint().port());
-        options_.lookup_timeout = std::chrono::seconds(5);
+        // A busy machine keeps these.
+        options_.command_timeout = options_.lookup_timeout = std::chrono::seconds(10);
         store_ = std::make_unique<RedisStore>(io_, options_);
         store_->start();
     }
@@ -112,8 +113,13 @@ TEST_F(ScriptedRedisTest, EachErrorNamesTheReply) {
 
 TEST_F(ScriptedRedisTest, AnAnswerOfAnotherKindIsNoRecord) {
     std::string reply;
-    start([&reply](int, std::string_view received) {
-        return is_ping(received) ? "+PONG\r\n" : reply;
+    start([&reply](int, std::string_view received) -> std::string {
+        if (is_ping(received)) return "+PONG\r\n";
+        std::string answers;  // One for each command.
+        for (auto at = received.find("\r\n$7\r\nHGETALL"); at != std::string_view::npos;
+             at = received.find("\r\n$7\r\nHGETALL", at + 1))
+            answers += reply;
+        return answers.empty() ? reply : answers;
     });
     ASSERT_TRUE(becomes(true));
     for (const char* odd :
