@@ -16,7 +16,7 @@ struct Chat {
         user_turns;  // Assistant turns of the file are left out: the model answers.
 };
 
-// {"id":"a","system":"…","turns":[{"role":"user","text":"…"},…]}; a turn of role "system" counts as
+    std::vector<std::string> user_turns;  // The file's assistant turns are left out.
 // the system prompt. Chats without a user turn are left out. The error names file and line.
 Result<std::vector<Chat>> read_chats(const std::string& path, std::int64_t chats_max,
                                      std::int64_t turns_max);

@@ -47,8 +47,10 @@ Task<bool> wait_ready(asio::io_context& io, const RouterServer& router) {
     co_return false;
 }
 
-// Says that it serves, waits for a signal, then ends router and nodes in the order that loses no chat.
-Task<int> serve(asio::io_context& io, RouterServer& router, std::vector<std::unique_ptr<NodeServer>>& nodes) {
+// Says that it serves, waits for a signal, then ends router and nodes in the order that loses no
+// chat.
+Task<int> serve(asio::io_context& io, RouterServer& router,
+                std::vector<std::unique_ptr<NodeServer>>& nodes) {
     const std::chrono::seconds grace(10);
     asio::signal_set signals(io, SIGINT, SIGTERM);
     if (!co_await wait_ready(io, router)) {

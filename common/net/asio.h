@@ -17,8 +17,8 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 takes the inlined operator new of a coroutine's frame for a mismatch of its operator delete;
-// which coroutines it says so of changes with the optimisation level.
+// g++ 12 takes the inlined operator new of a coroutine's frame for a mismatch of its operator
+// delete; which coroutines it says so of changes with the optimisation level.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 

@@ -20,14 +20,14 @@ class ChatsFile : public testing::Test {
 };
 
 TEST_F(ChatsFile, KeepsUserTurnsAndTheSystemPrompt) {
-    write(
-        R"({"id":"a","system":"S","turns":[{"role":"user","text":"1"},{"role":"assistant","text":"x"},)"
-        R"({"role":"user","text":"2"}]})"
-        "\n\n"
-        R"({"id":"b","turns":[{"role":"system","text":"T"},{"role":"user","text":"3"}]})"
-        "\n"
-        R"({"id":"none","turns":[]})"
-        "\n");
+    write(R"({"id":"a","system":"S","turns":[{"role":"user","text":"1"},)"
+          R"({"role":"assistant","text":"x"},)"
+          R"({"role":"user","text":"2"}]})"
+          "\n\n"
+          R"({"id":"b","turns":[{"role":"system","text":"T"},{"role":"user","text":"3"}]})"
+          "\n"
+          R"({"id":"none","turns":[]})"
+          "\n");
     auto chats = read_chats(path_, 100, 100);
     ASSERT_TRUE(chats.ok());
     ASSERT_EQ(chats->size(), 2u);
