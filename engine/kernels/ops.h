@@ -29,8 +29,9 @@ struct PackedMatrix {
     std::int32_t cols = 0;  // Input channels, as in the checkpoint.
 };
 
-// Activations in int8, one scale per row: value = q * scale. scale = absmax / 127, round to nearest
-// even, |q| <= 127. `sum` is the sum of a row's q (some kernels correct an offset with it).
+// Activations in int8, one scale per row, rotated (rotation.h) before they are quantised:
+// rotated value = q * scale, scale = absmax / 127, round to nearest even, |q| <= 127. `sum` is the
+// sum of a row's q (some kernels correct an offset with it).
 struct QuantRows {
     std::int8_t* q = nullptr;  // [rows][stride]
     float* scale = nullptr;    // [rows]
@@ -79,10 +80,10 @@ class Backend {
     virtual std::string name() const = 0;
 
     // Stacks `parts` (equal cols) by output channel, each part rounded up to kRowFloats channels,
-    // and frees the int8 of each part as it goes.
+    // rotates their rows, and frees the int8 of each part as it goes.
     virtual std::unique_ptr<PackedMatrix> pack(std::span<QuantMatrix* const> parts) = 0;
 
-    // out[i] = row tokens[i] of the matrix, dequantised; `stride` floats apart.
+    // out[i] = row tokens[i] of the matrix, dequantised and rotated back; `stride` floats apart.
     virtual void embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out,
                        std::int32_t stride) = 0;
 

@@ -8,6 +8,7 @@
 
 #include "engine/kernels/aligned.h"
 #include "engine/kernels/cpu/kernels.h"
+#include "engine/kernels/rotation.h"
 #include "engine/kernels/thread_pool.h"
 
 namespace hearth::engine {
@@ -74,21 +75,26 @@ std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> par
     auto packed = std::make_unique<CpuMatrix>();
     packed->cols = parts.front()->cols;
     for (const QuantMatrix* part : parts) packed->rows += round_up(part->rows, kRowFloats);
-    const std::int32_t groups = (packed->cols + 3) / 4;
+    const std::int32_t width = round_up(packed->cols, kRowBytes);
     const auto channels = static_cast<std::size_t>(packed->rows);
-    packed->bytes.resize(channels * static_cast<std::size_t>(groups) * 4);
+    packed->bytes.resize(channels * static_cast<std::size_t>(width));
     packed->scales.resize(channels);
-    packed->view = {packed->cols, groups, packed->bytes.data(), packed->scales.data()};
-    const std::vector<std::int8_t> zeros(static_cast<std::size_t>(packed->cols));
-    std::int32_t row = 0;
+    packed->view = {width / 4, packed->bytes.data(), packed->scales.data()};
+    std::int32_t first = 0;
     for (QuantMatrix* part : parts) {
         CHECK(part->cols == packed->cols);
-        for (std::int32_t r = 0; r < round_up(part->rows, kRowFloats); ++r, ++row) {
-            const bool real = r < part->rows;
-            const auto at = static_cast<std::size_t>(r) * static_cast<std::size_t>(part->cols);
-            kernels_.pack_row(real ? part->q.data() + at : zeros.data(), packed->view, row);
-            packed->scales.data()[row] = real ? part->scale[static_cast<std::size_t>(r)] : 0.0f;
-        }
+        const std::int32_t padded = round_up(part->rows, kRowFloats);
+        pool_.run(padded / kRowFloats, [&](std::int32_t block, std::int32_t) {
+            std::vector<std::int8_t> q(static_cast<std::size_t>(width));
+            for (std::int32_t i = 0; i < kRowFloats; ++i) {
+                const std::int32_t row = block * kRowFloats + i;
+                const bool real = row < part->rows;
+                if (!real) std::fill(q.begin(), q.end(), std::int8_t{0});
+                packed->scales.data()[first + row] = real ? rotate_row(*part, row, q) : 0.0f;
+                kernels_.pack_row(q.data(), packed->view, first + row);
+            }
+        });
+        first += padded;
         *part = {};
     }
     return packed;

@@ -11,8 +11,7 @@ namespace hearth::engine::cpu {
 // Weights: blocks of kRowFloats output channels; in a block, groups of 4 input channels of 64 bytes
 // each. The order inside a group is the instruction set's own.
 struct PackedView {
-    std::int32_t cols = 0;
-    std::int32_t groups = 0;        // ceil(cols / 4)
+    std::int32_t groups = 0;        // A quarter of the input channels, padded and rotated.
     std::uint8_t* bytes = nullptr;  // [channels / 16][groups][64], 64-byte aligned
     const float* scale = nullptr;   // [channels]
 };
@@ -50,7 +49,7 @@ struct RopeTask {
 
 struct CpuKernels {
     const char* isa;
-    // Copies one row of int8 weights to output channel `row` of `w`.
+    // Copies one row of int8 weights, rotated already, to output channel `row` of `w`.
     void (*pack_row)(const std::int8_t* q, const PackedView& w, std::int32_t row);
     void (*embed_row)(const PackedView& w, std::int32_t row, float* out, std::int32_t stride);
     void (*norm_quantize_row)(const Backend::Norm& norm, const float* x, const QuantRows& out,

@@ -182,6 +182,27 @@ HEARTH_INLINE std::int32_t sum_lanes(const Ints& v) {
     return sum;
 }
 
+// One stage of the Walsh-Hadamard transform inside 16 lanes: lane i meets lane i ^ kApart.
+template <std::int32_t kApart>
+HEARTH_INLINE Floats butterfly(const Floats& v) {
+    if constexpr (kApart >= kNativeLanes) {
+        constexpr std::size_t kPart = kApart / kNativeLanes;
+        return each_part<Floats>([&](std::size_t i) {
+            return (i & kPart) == 0 ? v.part[i] + v.part[i ^ kPart] : v.part[i ^ kPart] - v.part[i];
+        });
+    } else {
+        NativeInts partner = {};
+        NativeFloats sign = {};
+        for (std::int32_t i = 0; i < kNativeLanes; ++i) {
+            partner[i] = i ^ kApart;
+            sign[i] = (i & kApart) == 0 ? 1.0f : -1.0f;
+        }
+        return each_part<Floats>([&](std::size_t i) {
+            return __builtin_shuffle(v.part[i], partner) + v.part[i] * sign;
+        });
+    }
+}
+
 // Round to nearest even for |x| < 2^22: adding 1.5 * 2^23 leaves no fraction bits.
 constexpr float kRoundMagic = 12582912.0f;
 HEARTH_INLINE Floats round_even(const Floats& x) {

@@ -5,6 +5,7 @@
 
 #include "engine/kernels/cpu/kernels.h"
 #include "engine/kernels/cpu/lanes.h"
+#include "engine/kernels/rotation.h"
 
 namespace {
 
@@ -44,22 +45,53 @@ HEARTH_INLINE Floats load_some(const float* p, std::int32_t n) {
     return load(lanes);
 }
 
-// `value(i)` gives lanes [i, i + 16) of the row; called twice per lane group.
+// 64 channels on their way through the rotation.
+struct Block {
+    Floats v[4];
+};
+
+HEARTH_INLINE Floats rotate_lanes(const Floats& v) {
+    return butterfly<8>(butterfly<4>(butterfly<2>(butterfly<1>(v))));
+}
+HEARTH_INLINE Block rotate(const Block& x) {
+    const Floats a = rotate_lanes(x.v[0]), b = rotate_lanes(x.v[1]);
+    const Floats c = rotate_lanes(x.v[2]), d = rotate_lanes(x.v[3]);
+    const Floats ab = a + b, a_b = a - b, cd = c + d, c_d = c - d;
+    return {{(ab + cd) * kRotationScale, (a_b + c_d) * kRotationScale, (ab - cd) * kRotationScale,
+             (a_b - c_d) * kRotationScale}};
+}
+
+// Channels [i, i + 64) of value(), zeros beyond the width.
+template <typename Value>
+HEARTH_INLINE Block rotated_block(std::int32_t width, std::int32_t i, const Value& value) {
+    if (i + kRotation <= width)
+        return rotate({{value(i), value(i + 16), value(i + 32), value(i + 48)}});
+    const auto some = [&](std::int32_t at) { return at < width ? value(at) : splat(0.0f); };
+    return rotate({{some(i), some(i + 16), some(i + 32), some(i + 48)}});
+}
+
+// `value(i)` gives lanes [i, i + 16) of the row; called twice for each i, to need no memory.
 template <typename Value>
 HEARTH_INLINE void quantize_row_of(std::int32_t width, const QuantRows& out, std::int32_t row,
                                    const Value& value) {
     Floats largest = splat(0.0f);
-    for (std::int32_t i = 0; i < width; i += kLanes) largest = max(abs(value(i)), largest);
+    for (std::int32_t i = 0; i < width; i += kRotation) {
+        const Block x = rotated_block(width, i, value);
+        const Floats ab = max(abs(x.v[0]), abs(x.v[1])), cd = max(abs(x.v[2]), abs(x.v[3]));
+        largest = max(max(ab, cd), largest);
+    }
     const Scale s = scale_of(max_lanes(largest));
     std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
     Ints sum = splat(0);
-    std::int32_t i = 0;
-    for (; i < width; i += kLanes) {
-        const Ints n = quantize_lanes(value(i), s.inverse);
-        store_bytes(q + i, n);
-        sum = sum + n;
+    for (std::int32_t i = 0; i < out.stride; i += kRotation) {
+        const Block x = rotated_block(width, i, value);
+#pragma GCC unroll 4
+        for (std::int32_t j = 0; j < 4; ++j) {
+            const Ints n = quantize_lanes(x.v[j], s.inverse);
+            store_bytes(q + i + j * kLanes, n);
+            sum = sum + n;
+        }
     }
-    for (; i < out.stride; i += kLanes) store_bytes(q + i, splat(0));
     out.scale[row] = s.scale;
     out.sum[row] = sum_lanes(sum);
 }
@@ -101,25 +133,28 @@ HEARTH_INLINE std::uint8_t* block_of(const PackedView& w, std::int32_t row) {
 
 void pack_row(const std::int8_t* q, const PackedView& w, std::int32_t row) {
     std::uint8_t* block = block_of(w, row);
-    for (std::int32_t k = 0; k < w.groups * 4; ++k) {
-        const std::int8_t v = k < w.cols ? q[k] : std::int8_t{0};
-        block[k / 4 * 64 + slot(row % kLanes, k % 4)] = static_cast<std::uint8_t>(v) ^ kFlip;
-    }
+    for (std::int32_t k = 0; k < w.groups * 4; ++k)
+        block[k / 4 * 64 + slot(row % kLanes, k % 4)] = static_cast<std::uint8_t>(q[k]) ^ kFlip;
 }
 
+// A row as it was before it was rotated: the rotation is its own inverse.
 void embed_row(const PackedView& w, std::int32_t row, float* out, std::int32_t stride) {
     const std::uint8_t* block = block_of(w, row);
-    for (std::int32_t k = 0; k < stride; ++k) {
-        if (k >= w.cols) {
-            out[k] = 0.0f;
-            continue;
+    const float scale = w.scale[row];
+    for (std::int32_t k = 0; k < stride; k += kRotation) {
+        float x[kRotation];
+        for (std::int32_t i = 0; i < kRotation; ++i) {
+            const std::uint8_t byte = block[(k + i) / 4 * 64 + slot(row % kLanes, i % 4)] ^ kFlip;
+            x[i] = static_cast<float>(static_cast<std::int8_t>(byte)) * scale;
         }
-        const std::uint8_t byte = block[k / 4 * 64 + slot(row % kLanes, k % 4)] ^ kFlip;
-        out[k] = static_cast<float>(static_cast<std::int8_t>(byte)) * w.scale[row];
+        const Block b = rotate({{load(x), load(x + 16), load(x + 32), load(x + 48)}});
+#pragma GCC unroll 4
+        for (std::int32_t j = 0; j < 4; ++j)
+            if (k + j * kLanes < stride) store(out + k + j * kLanes, b.v[j]);
     }
 }
 
-// Rotates one head in place; elements beyond 2 * pairs stay as they are.
+// Rotary embedding of one head, in place; elements beyond 2 * pairs stay as they are.
 HEARTH_INLINE void rotate_head(float* x, const RopeTable& rope, std::int32_t position) {
     const float* cosine = rope.cos_of(position);
     const float* sine = rope.sin_of(position);

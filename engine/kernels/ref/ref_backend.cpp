@@ -8,11 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "engine/kernels/rotation.h"
+
 namespace hearth::engine {
 namespace {
 
 struct RefMatrix final : PackedMatrix {
-    std::vector<std::int8_t> q;  // [rows][cols]
+    std::int32_t width = 0;      // cols, rounded up to whole blocks of the rotation
+    std::vector<std::int8_t> q;  // [rows][width], rotated
     std::vector<float> scale;
 };
 
@@ -28,13 +31,20 @@ double quantize_values(const double* x, std::int32_t n, std::int8_t* q) {
     return scale;
 }
 
-void quantize_one_row(const std::vector<double>& x, const QuantRows& out, std::int32_t row) {
-    const auto width = static_cast<std::int32_t>(x.size());
+// Multiplies by the orthonormal H / 8, block by block; the end is padded with zeros.
+void rotate_blocks(std::vector<double>& x) {
+    x.resize((x.size() + kRotation - 1) / kRotation * kRotation);
+    for (std::size_t block = 0; block < x.size(); block += kRotation) hadamard64(x.data() + block);
+    for (double& v : x) v *= kRotationScale;
+}
+
+void quantize_one_row(std::vector<double> x, const QuantRows& out, std::int32_t row) {
+    rotate_blocks(x);
+    CHECK(x.size() == static_cast<std::size_t>(out.stride));
     std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
-    out.scale[row] = static_cast<float>(quantize_values(x.data(), width, q));
-    std::fill(q + width, q + out.stride, std::int8_t{0});
+    out.scale[row] = static_cast<float>(quantize_values(x.data(), out.stride, q));
     out.sum[row] = 0;
-    for (std::int32_t i = 0; i < width; ++i) out.sum[row] += q[i];
+    for (std::int32_t i = 0; i < out.stride; ++i) out.sum[row] += q[i];
 }
 
 void rotate(std::vector<double>& x, const RopeTable& rope, std::int32_t position) {
@@ -71,13 +81,18 @@ class RefBackend final : public Backend {
     std::unique_ptr<PackedMatrix> pack(std::span<QuantMatrix* const> parts) override {
         auto packed = std::make_unique<RefMatrix>();
         packed->cols = parts.front()->cols;
+        packed->width = round_up(packed->cols, kRowBytes);
+        const auto width = static_cast<std::size_t>(packed->width);
         for (QuantMatrix* part : parts) {
+            const auto first = static_cast<std::size_t>(packed->rows);
             packed->rows += round_up(part->rows, kRowFloats);
-            packed->q.insert(packed->q.end(), part->q.begin(), part->q.end());
-            packed->q.resize(static_cast<std::size_t>(packed->rows) *
-                             static_cast<std::size_t>(packed->cols));
-            packed->scale.insert(packed->scale.end(), part->scale.begin(), part->scale.end());
+            packed->q.resize(static_cast<std::size_t>(packed->rows) * width);
             packed->scale.resize(static_cast<std::size_t>(packed->rows));
+            for (std::int32_t r = 0; r < part->rows; ++r) {
+                const std::size_t at = first + static_cast<std::size_t>(r);
+                packed->scale[at] =
+                    rotate_row(*part, r, std::span(packed->q).subspan(at * width, width));
+            }
             *part = {};
         }
         return packed;
@@ -88,9 +103,11 @@ class RefBackend final : public Backend {
         const auto& w = static_cast<const RefMatrix&>(table);
         for (const TokenId token : tokens) {
             const auto row = static_cast<std::size_t>(token);
-            const std::int8_t* q = w.q.data() + row * static_cast<std::size_t>(w.cols);
+            const std::int8_t* q = w.q.data() + row * static_cast<std::size_t>(w.width);
+            std::vector<double> x(q, q + w.width);
+            rotate_blocks(x);  // Its own inverse.
             for (std::int32_t k = 0; k < stride; ++k)
-                out[k] = k < w.cols ? static_cast<float>(q[k]) * w.scale[row] : 0.0f;
+                out[k] = static_cast<float>(x[static_cast<std::size_t>(k)] * w.scale[row]);
             out += stride;
         }
     }
@@ -132,9 +149,9 @@ class RefBackend final : public Backend {
             const std::int8_t* in = x.q + static_cast<std::ptrdiff_t>(m) * x.stride;
             float* out = to.out + static_cast<std::ptrdiff_t>(m) * to.stride;
             for (std::int32_t n = 0; n < to.width; ++n) {
-                const std::int8_t* q = w.q.data() + static_cast<std::ptrdiff_t>(n) * w.cols;
+                const std::int8_t* q = w.q.data() + static_cast<std::ptrdiff_t>(n) * w.width;
                 std::int64_t acc = 0;
-                for (std::int32_t k = 0; k < w.cols; ++k) acc += in[k] * q[k];
+                for (std::int32_t k = 0; k < w.width; ++k) acc += in[k] * q[k];
                 double y =
                     static_cast<double>(acc) * x.scale[m] * w.scale[static_cast<std::size_t>(n)];
                 if (to.bias != nullptr) y += to.bias[n];
