@@ -12,7 +12,7 @@ usage: ./dev demo [--once] [--chats FILE] [--chat-limit N] [--model NAME|PATH] [
   --chat-limit N   only the first N chats of the file
   --turn-limit N   at most N user turns of each chat
   --model NAME     smollm2 (default), tiny, or a path to a GGUF file or a Hugging Face folder
-  --kill-redis     end the Redis server half way through, to see that no chat notices
+  --kill-redis     kill the Redis server after 23 turns, to see that no chat notices
 TEXT
 }
 
@@ -105,7 +105,6 @@ done
 echo
 rows=0
 status=0
-total_rows=$(grep -c . "$chats")
 "$bin/hearth" replay --router "$router" "${nodes[@]}" --chats "$chats" --json "${replay_args[@]}" \
     >"$work/replay.fifo.out" 2>"$work/replay.err" &
 replay_pid=$!
@@ -113,7 +112,7 @@ pids+=("$replay_pid")
 tail -n +1 -f --pid="$replay_pid" "$work/replay.fifo.out" | while IFS= read -r line; do
     printf '%s\n' "$line"
     rows=$((rows + 1))
-    if [ -n "$kill_redis" ] && [ "$rows" = $((total_rows * 2)) ]; then
+    if [ -n "$kill_redis" ] && [ "$rows" = 24 ]; then
         kill -9 "$redis_pid"
         echo "-- redis-server (pid $redis_pid) was killed here --"
     fi
