@@ -224,5 +224,22 @@ TEST_F(NodeLifecycle, DrainCutsWhatOutlivesTheGrace) {
     EXPECT_FALSE(stream.clean) << "a cut stream must not look whole";
 }
 
+// The way out of a failed start, or of an exception: connections idle and busy, nothing drained.
+TEST_F(NodeLifecycle, MayBeDestroyedWithoutADrain) {
+    NodeWorld world(config_, &store_);
+    Stream stream;
+    const std::string body =
+        chat_body(kFirst, R"("stream":true,"ignore_eos":true,"seed":1,"max_tokens":4000)");
+    asio::co_spawn(world.io(), read_stream(world.client(), world.endpoint(), body, stream),
+                   [](std::exception_ptr failure) {
+                       if (failure) std::rethrow_exception(failure);
+                   });
+    ASSERT_EQ(world.get("/health").status, 200);  // Leaves an idle connection.
+    ASSERT_TRUE(world.run_until([&] { return stream.body.size() > 1'000; }));
+    world.destroy_server();
+    ASSERT_TRUE(world.run_until([&] { return stream.over; }));
+    EXPECT_FALSE(stream.clean);
+}
+
 }  // namespace
 }  // namespace hearth

@@ -126,7 +126,7 @@ NodeWorld::NodeWorld(NodeConfig config, MetadataStore* store) {
 }
 
 NodeWorld::~NodeWorld() {
-    run(server_->drain_and_stop(1s));
+    if (server_) run(server_->drain_and_stop(1s));
 }
 
 void NodeWorld::spin() {

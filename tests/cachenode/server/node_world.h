@@ -49,6 +49,7 @@ class NodeWorld {
 
     asio::io_context& io() { return io_; }
     NodeServer& server() { return *server_; }
+    void destroy_server() { server_.reset(); }  // Without a drain, on the stopped loop.
     HttpClient& client() { return client_; }
     const PromptRenderer& prompts() const { return *prompts_; }
     std::string endpoint() const { return server_->endpoint(); }
