@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from fleet import BIN, Fleet, check, request
+from fleet import BIN, ROOT, Fleet, check, request
 
 
 def run(*command, **options):
@@ -33,6 +33,10 @@ def main():
         check_flags("hearth-cachenode", fleet.folder.name, "--model-path", "model.gguf")
         lacking = run(BIN / "hearth-cachenode", "--check")
         check(lacking.returncode == 2 and "model_path" in lacking.stderr, lacking.stderr)
+        for config in sorted((ROOT / "deploy" / "config").glob("*.yaml")):
+            program = "hearth-router" if config.name.startswith("router") else "hearth-cachenode"
+            done = run(BIN / program, "--config", config, "--check")
+            check(done.returncode == 0, f"{config.name}: {done.stderr}")
         check(run(BIN / "hearth").returncode == 2, "hearth without a subcommand")
         check(run(BIN / "hearth", "--help").returncode == 0, "hearth --help")
         missing = run(BIN / "hearth", "up", "--listen", "127.0.0.1:0", "--model", "/no/such.gguf")
