@@ -2,6 +2,7 @@
 #include "common/config/field.h"
 
 #include <charconv>
+#include <cstdio>
 
 #include "common/config/values.h"
 
@@ -37,11 +38,17 @@ Result<T> within(const std::string& text, T value, T min, T max, const std::stri
 std::string in_quotes(const std::string& text) {
     std::string out = "\"";
     for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        if (c == '\n')
-            out += "\\n";
-        else
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte != 0x7f) {
+            if (c == '"' || c == '\\') out += '\\';
             out += c;
+        } else if (c == '\n') {
+            out += "\\n";
+        } else {  // Raw, these would steer a terminal, or be read back as something else.
+            char escape[8];
+            std::snprintf(escape, sizeof(escape), "\\x%02x", byte);
+            out += escape;
+        }
     }
     return out + "\"";
 }

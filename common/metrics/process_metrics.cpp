@@ -1,6 +1,7 @@
 // Reads /proc/self for CPU time, memory, threads, files and start time of this process.
 #include "common/metrics/process_metrics.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -72,6 +73,10 @@ std::string process_metrics() {
          it.increment(failed))
         ++files;
     if (files > 0) append(out, "process_open_fds", "gauge", "Open file descriptors.", files);
+    rlimit most{};
+    if (getrlimit(RLIMIT_NOFILE, &most) == 0)
+        append(out, "process_max_fds", "gauge", "Open file descriptors allowed.",
+               static_cast<double>(most.rlim_cur));
     return out;
 }
 

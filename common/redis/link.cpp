@@ -1,6 +1,8 @@
 // Reads and writes of a Redis link, the deadline of each exchange, and its end.
 #include "common/redis/link.h"
 
+#include "common/base/check.h"
+
 namespace hearth {
 
 using std::chrono::milliseconds;
@@ -29,6 +31,7 @@ Task<Result<void>> Link::connect(Tcp::endpoint endpoint, milliseconds timeout) {
 
 Task<Result<std::vector<Reply>>> Link::exchange(std::vector<std::string> commands,
                                                 milliseconds timeout) {
+    CHECK(!commands.empty());  // Nothing would be answered: the next caller's reply would be taken.
     if (!open_) co_return why_;
     const auto self = shared_from_this();
     const auto waiter = std::make_shared<Waiter>(executor_);

@@ -303,13 +303,15 @@ TEST_F(OptionsTest, CheckPrintVersionHelp) {
 
 TEST_F(OptionsTest, WhatIsPrintedReadsBackTheSame) {
     Settings a;
-    ASSERT_EQ(a.load("listen: \"a \\\"b\\\" \\\\ c\\nd\"\nweight: 0.12345678901234567\n"
+    ASSERT_EQ(a.load("listen: \"a \\\"b\\\" \\\\ c\\nd\\r\\t\\e[2J\"\nweight: 0.12345678901234567\n"
                      "peers: ['x, y', '']\nmemory: 1025\ntimeout: 61s\ncache: false\n"),
               "");
     Settings b;
     const std::string printed = a.options.print();
     ASSERT_EQ(b.load(printed), "") << printed;
+    EXPECT_EQ(a.listen, "a \"b\" \\ c\nd\r\t\x1b[2J");
     EXPECT_EQ(b.listen, a.listen);
+    EXPECT_EQ(printed.find('\x1b'), std::string::npos);
     EXPECT_EQ(b.weight, a.weight);
     EXPECT_EQ(b.peers, a.peers);
     EXPECT_EQ(b.memory, a.memory);

@@ -155,6 +155,8 @@ TEST(ProcessMetrics, AgreeWithTheKernel) {
     EXPECT_GT(before.at("process_virtual_memory_bytes"),
               before.at("process_resident_memory_bytes"));
 
+    EXPECT_EQ(before.at("process_max_fds"), static_cast<double>(sysconf(_SC_OPEN_MAX)));
+
     int files[10];
     for (int& file : files) file = open("/dev/null", O_RDONLY | O_CLOEXEC);
     std::vector<char> memory(64 << 20, 'x');
