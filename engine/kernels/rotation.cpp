@@ -2,7 +2,6 @@
 #include "engine/kernels/rotation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 
 namespace hearth::engine {
@@ -17,8 +16,10 @@ float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> 
     std::int32_t largest = 0;
     for (const std::int32_t v : rotated) largest = std::max(largest, std::abs(v));
     const double steps = largest == 0 ? 0.0 : 127.0 / largest;
+    // Adding 1.5 * 2^52 rounds to the nearest even integer.
+    constexpr double kMagic = 6755399441055744.0;
     for (std::size_t i = 0; i < q.size(); ++i)
-        q[i] = static_cast<std::int8_t>(std::nearbyint(rotated[i] * steps));
+        q[i] = static_cast<std::int8_t>(rotated[i] * steps + kMagic - kMagic);
     const float scale = m.scale[static_cast<std::size_t>(row)];
     return scale * (static_cast<float>(largest) / 127.0f) * kRotationScale;
 }

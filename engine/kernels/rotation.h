@@ -24,11 +24,12 @@ float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> 
 template <typename T>
 void hadamard64(T* x) {
     for (std::int32_t half = 1; half < kRotation; half *= 2) {
-        for (std::int32_t i = 0; i < kRotation; ++i) {
-            if ((i & half) != 0) continue;
-            const T a = x[i], b = x[i + half];
-            x[i] = a + b;
-            x[i + half] = a - b;
+        for (T* block = x; block < x + kRotation; block += 2 * half) {
+            for (std::int32_t i = 0; i < half; ++i) {
+                const T a = block[i], b = block[i + half];
+                block[i] = a + b;
+                block[i + half] = a - b;
+            }
         }
     }
 }

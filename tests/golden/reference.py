@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A float64 reference of the Llama architecture, for a second opinion on the engine's arithmetic.
 
-Written from the papers: Touvron et al. 2023 (the layer), Zhang and Sennrich 2019 (RMSNorm), Su et al.
-2021 (rotary embedding), Shazeer 2020 (SwiGLU), Ainslie et al. 2023 (grouped-query attention).
+Written from the papers: Touvron et al. 2023 (the layer), Zhang and Sennrich 2019 (RMSNorm),
+Su et al. 2021 (rotary embedding), Shazeer 2020 (SwiGLU), Ainslie et al. 2023 (grouped queries).
 
   reference.py --model M.bin --tokenizer T.bin --write GOLDEN   computes the golden file anew
   reference.py --model M.bin --tokenizer T.bin --check GOLDEN   exits 1 if it no longer agrees
@@ -28,7 +28,7 @@ except ImportError:
 
 
 class Model:
-    """llama2.c's file: seven int32 (dim, hidden, layers, heads, kv_heads, vocab, seq_len), floats."""
+    """llama2.c's file: 7 int32 (dim, hidden, layers, heads, kv_heads, vocab, seq_len), floats."""
 
     def __init__(self, path):
         with open(path, "rb") as file:
@@ -115,7 +115,7 @@ class Tokenizer:
         self.words = {i: word for word, i in self.ids.items()}
 
     def encode(self, text):
-        """Characters, then the neighbours whose union scores best are merged, until none is left."""
+        """Characters; then the neighbours whose union scores best are merged, again and again."""
         out = []
         for character in " " + text:
             word = character.encode()

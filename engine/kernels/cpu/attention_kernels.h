@@ -125,8 +125,9 @@ HEARTH_INLINE void read_values(AttentionState& s, const std::int8_t* v, std::int
 // Scores of kRows query vectors against the page's 64 keys.
 template <std::int32_t kRows>
 HEARTH_INLINE void score_tile(AttentionState& s, std::int32_t first) {
-    const auto keep = [&](std::int32_t r, std::int32_t b, const Ints& acc) {
-        const std::int32_t i = first + r;
+    const auto keep = [&](std::size_t r, std::size_t tile_block, const Ints& acc) HEARTH_FLAT {
+        const std::int32_t i = first + static_cast<std::int32_t>(r);
+        const auto b = static_cast<std::int32_t>(tile_block);
         const Floats dot = to_floats(without_offset(acc, s.q_sum[i]));
         store(s.p + i * kPageTokens + b * kLanes,
               dot * s.q_scale[i] * load(s.k_scale + b * kLanes));
@@ -168,13 +169,12 @@ HEARTH_INLINE void softmax_page(AttentionState& s, std::int32_t i, std::int32_t 
     if (new_max > s.max[i]) s.alpha[i] = first_lane(exp2_lanes(splat(s.max[i] - reference)));
     s.max[i] = new_max;
     Floats sum = load(s.sum + i * kLanes) * s.alpha[i];
-#pragma GCC unroll 4
-    for (std::int32_t b = 0; b < kPageBlocks; ++b) {
+    unrolled<kPageBlocks>([&](std::size_t b) HEARTH_FLAT {
         const Floats e = exp2_lanes(score[b] - reference);
         sum = sum + e;
         // A masked key's scale may be garbage that was never written: select, do not multiply.
         store(p + b * kLanes, where_above(e, 0.0f, e * load(s.v_scale + b * kLanes)));
-    }
+    });
     store(s.sum + i * kLanes, sum);
 }
 
@@ -199,29 +199,30 @@ template <std::int32_t kRows, std::int32_t kWide, typename Values>
 HEARTH_INLINE void value_tile(AttentionState& s, std::int32_t first, std::int32_t d,
                               const Values& values, std::int32_t keys) {
     NativeFloats acc[kRows][kWide];
-    float* out = s.out + static_cast<std::ptrdiff_t>(first) * s.out_width + d;
+    float* out[kRows];
     const float* p = s.p + first * kPageTokens;
-#pragma GCC unroll 8
-    for (std::int32_t r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-        for (std::int32_t c = 0; c < kWide; ++c)
-            acc[r][c] = load_native(out + r * s.out_width + c * kNativeLanes) * s.alpha[first + r];
+    unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
+        const std::ptrdiff_t i = first + static_cast<std::ptrdiff_t>(r);
+        out[r] = s.out + i * s.out_width + d;
+        unrolled<kWide>([&](std::size_t c) HEARTH_FLAT {
+            acc[r][c] = load_native(out[r] + c * kNativeLanes) * s.alpha[i];
+        });
+    });
     for (std::int32_t j = 0; j < keys; ++j) {
         NativeFloats v[kWide];
-#pragma GCC unroll 4
-        for (std::int32_t c = 0; c < kWide; ++c) v[c] = values.at(j, d + c * kNativeLanes);
-#pragma GCC unroll 8
-        for (std::int32_t r = 0; r < kRows; ++r) {
-            const NativeFloats weight = splat_native(p[r * kPageTokens + j]);
-#pragma GCC unroll 4
-            for (std::int32_t c = 0; c < kWide; ++c) acc[r][c] += weight * v[c];
-        }
+        unrolled<kWide>([&](std::size_t c) HEARTH_FLAT {
+            v[c] = values.at(j, d + static_cast<std::int32_t>(c) * kNativeLanes);
+        });
+        unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
+            const NativeFloats weight =
+                splat_native(p[r * kPageTokens + static_cast<std::size_t>(j)]);
+            unrolled<kWide>([&](std::size_t c) HEARTH_FLAT { acc[r][c] += weight * v[c]; });
+        });
     }
-#pragma GCC unroll 8
-    for (std::int32_t r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-        for (std::int32_t c = 0; c < kWide; ++c)
-            store_native(out + r * s.out_width + c * kNativeLanes, acc[r][c]);
+    unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
+        unrolled<kWide>([&](std::size_t c)
+                            HEARTH_FLAT { store_native(out[r] + c * kNativeLanes, acc[r][c]); });
+    });
 }
 
 template <std::int32_t kRows, typename Values>

@@ -26,9 +26,9 @@ HEARTH_INLINE Half half(const std::uint8_t* p) {
     const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
     return {w, _mm256_abs_epi8(w)};
 }
-HEARTH_INLINE __m256i add_products(__m256i acc, const Half& h, __m256i x) {
+HEARTH_INLINE NativeInts add_products(NativeInts acc, const Half& h, __m256i x) {
     const __m256i pairs = _mm256_maddubs_epi16(h.size, _mm256_sign_epi8(x, h.w));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    return acc + reinterpret_cast<NativeInts>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
 // Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
@@ -36,24 +36,23 @@ template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
                             std::int32_t groups, const Keep& keep) {
     for (std::int32_t b = 0; b < kBlocks; ++b, w += static_cast<std::ptrdiff_t>(groups) * 64) {
-        __m256i lo[kRows], hi[kRows];
-        for (std::int32_t r = 0; r < kRows; ++r) lo[r] = hi[r] = _mm256_setzero_si256();
+        NativeInts lo[kRows], hi[kRows];
+        unrolled<kRows>([&](std::size_t r) HEARTH_FLAT { lo[r] = hi[r] = NativeInts{}; });
         for (std::int32_t g = 0; g < groups; ++g) {
             const Half first = half(w + static_cast<std::ptrdiff_t>(g) * 64);
             const Half second = half(w + static_cast<std::ptrdiff_t>(g) * 64 + 32);
-#pragma GCC unroll 4
-            for (std::int32_t r = 0; r < kRows; ++r) {
+            unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
                 std::int32_t four;
-                std::memcpy(&four, x + r * stride + g * 4, sizeof four);
+                std::memcpy(&four, x + static_cast<std::ptrdiff_t>(r) * stride + g * 4,
+                            sizeof four);
                 const __m256i in = _mm256_set1_epi32(four);
                 lo[r] = add_products(lo[r], first, in);
                 hi[r] = add_products(hi[r], second, in);
-            }
+            });
         }
-#pragma GCC unroll 4
-        for (std::int32_t r = 0; r < kRows; ++r)
-            keep(r, b,
-                 Ints{{reinterpret_cast<NativeInts>(lo[r]), reinterpret_cast<NativeInts>(hi[r])}});
+        unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
+            keep(r, static_cast<std::size_t>(b), Ints{{lo[r], hi[r]}});
+        });
     }
 }
 

@@ -18,35 +18,36 @@ constexpr std::int32_t slot(std::int32_t channel, std::int32_t k) {
     return channel * 4 + k;
 }
 
+HEARTH_INLINE NativeInts add_products(NativeInts sum, __m512i w, __m512i x) {
+    return reinterpret_cast<NativeInts>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), w, x));
+}
+
 // Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
 template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
                             std::int32_t groups, const Keep& keep) {
     const std::ptrdiff_t block = static_cast<std::ptrdiff_t>(groups) * 64;
-    __m512i sum[kRows][kBlocks];
-#pragma GCC unroll 8
-    for (std::int32_t r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-        for (std::int32_t b = 0; b < kBlocks; ++b) sum[r][b] = _mm512_setzero_si512();
+    // Typed as what keep() takes: a second copy of each sum, as another type, would not fit.
+    NativeInts sum[kRows][kBlocks];
+    unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
+        unrolled<kBlocks>([&](std::size_t b) HEARTH_FLAT { sum[r][b] = NativeInts{}; });
+    });
     for (std::int32_t g = 0; g < groups; ++g, w += 64, x += 4) {
         __m512i in[kBlocks];
-#pragma GCC unroll 4
-        for (std::int32_t b = 0; b < kBlocks; ++b) in[b] = _mm512_load_si512(w + b * block);
-#pragma GCC unroll 8
-        for (std::int32_t r = 0; r < kRows; ++r) {
+        unrolled<kBlocks>([&](std::size_t b) HEARTH_FLAT {
+            in[b] = _mm512_load_si512(w + static_cast<std::ptrdiff_t>(b) * block);
+        });
+        unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
             std::int32_t four;
-            std::memcpy(&four, x + r * stride, sizeof four);
+            std::memcpy(&four, x + static_cast<std::ptrdiff_t>(r) * stride, sizeof four);
             const __m512i row = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
-            for (std::int32_t b = 0; b < kBlocks; ++b)
-                sum[r][b] = _mm512_dpbusd_epi32(sum[r][b], in[b], row);
-        }
+            unrolled<kBlocks>([&](std::size_t b)
+                                  HEARTH_FLAT { sum[r][b] = add_products(sum[r][b], in[b], row); });
+        });
     }
-#pragma GCC unroll 8
-    for (std::int32_t r = 0; r < kRows; ++r)
-#pragma GCC unroll 4
-        for (std::int32_t b = 0; b < kBlocks; ++b)
-            keep(r, b, Ints{{reinterpret_cast<NativeInts>(sum[r][b])}});
+    unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {
+        unrolled<kBlocks>([&](std::size_t b) HEARTH_FLAT { keep(r, b, Ints{{sum[r][b]}}); });
+    });
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const s
                 s2 += low_half(high);
                 s3 += high_half(high);
             }
-            keep(r, b, Ints{{s0, s1, s2, s3}});
+            keep(static_cast<std::size_t>(r), static_cast<std::size_t>(b), Ints{{s0, s1, s2, s3}});
         }
     }
 }

@@ -91,6 +91,18 @@ HEARTH_INLINE T each_part(const F& f) {
     return each_part<T>(f, std::make_index_sequence<kParts>());
 }
 
+// f(0), f(1), ... f(kCount - 1) written out: arrays that only f indexes stay in registers, which
+// loops that are unrolled later do not grant. f is a lambda marked HEARTH_FLAT.
+#define HEARTH_FLAT __attribute__((always_inline))
+template <typename F, std::size_t... kIndex>
+HEARTH_INLINE void unrolled(const F& f, std::index_sequence<kIndex...>) {
+    (f(kIndex), ...);
+}
+template <std::size_t kCount, typename F>
+HEARTH_INLINE void unrolled(const F& f) {
+    unrolled(f, std::make_index_sequence<kCount>());
+}
+
 #define HEARTH_LANE_OPERATOR(T, op)                                                 \
     HEARTH_INLINE T operator op(const T& a, const T& b) {                           \
         return each_part<T>([&](std::size_t i) { return a.part[i] op b.part[i]; }); \

@@ -17,7 +17,10 @@ void matmul_tile(const MatmulTask& task, std::int32_t row, std::int32_t block) {
     const PackedView& w = *task.w;
     const QuantRows& x = *task.x;
     const MatmulOut& to = *task.out;
-    const auto keep = [&](std::int32_t r, std::int32_t b, const Ints& acc) {
+    const auto keep = [&](std::size_t tile_row, std::size_t tile_block,
+                          const Ints& acc) HEARTH_FLAT {
+        const auto r = static_cast<std::int32_t>(tile_row);
+        const auto b = static_cast<std::int32_t>(tile_block);
         float* out = to.out + static_cast<std::ptrdiff_t>(row + r) * to.stride;
         const std::int32_t n = (block + b) * kLanes;
         const Ints exact = without_offset(acc, x.sum[row + r]);
