@@ -35,10 +35,7 @@ class RedisProcess {
 
     // Starts a server with these further arguments; throws when it does not answer within 10 s.
     explicit RedisProcess(std::vector<std::string> arguments = {})
-        : arguments_(std::move(arguments)) {
-        std::string pattern = std::filesystem::temp_directory_path() / "hearth-redis-XXXXXX";
-        if (!mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp failed");
-        folder_ = pattern;
+        : RedisProcess(std::move(arguments), new_folder()) {
         // Another program may take the free port before the server does: then try the next one.
         for (int attempt = 0; attempt < 5; ++attempt) {
             port_ = free_port();
@@ -86,6 +83,16 @@ class RedisProcess {
     }
 
   private:
+    // Whole before anything starts, so that the destructor cleans up after a start that failed.
+    RedisProcess(std::vector<std::string> arguments, std::string folder)
+        : arguments_(std::move(arguments)), folder_(std::move(folder)) {}
+
+    static std::string new_folder() {
+        std::string pattern = std::filesystem::temp_directory_path() / "hearth-redis-XXXXXX";
+        if (!mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp failed");
+        return pattern;
+    }
+
     static sockaddr_in loopback(int port) {
         sockaddr_in address{};
         address.sin_family = AF_INET;
