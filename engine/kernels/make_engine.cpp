@@ -5,11 +5,27 @@
 
 #include "engine/engine.h"
 #include "engine/kernels/cpu/cpu_backend.h"
+#include "engine/kernels/cuda/device.h"
 #include "engine/kernels/forward.h"
 #include "engine/kernels/ref/ref_backend.h"
 
 namespace hearth::engine {
 namespace {
+
+// The forward pass does not run on CUDA yet; says so, or what is missing before that.
+Error no_cuda() {
+#if defined(HEARTH_HAVE_CUDA)
+    const Result<cuda::Device> device = cuda::probe_device();
+    if (!device) {
+        return make_error(ErrorCode::kUnsupported,
+                          "engine backend cuda: no device: " + device.error().message);
+    }
+    return make_error(ErrorCode::kUnsupported,
+                      "engine backend cuda is not complete yet (device: " + device->name + ")");
+#else
+    return make_error(ErrorCode::kUnsupported, "engine backend cuda: this build has no CUDA");
+#endif
+}
 
 Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
     const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
@@ -17,8 +33,7 @@ Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
     if (options.backend == "ref") return make_ref_backend();
     if (options.backend == "cpu" || options.backend == "auto")
         return make_cpu_backend(options.isa, threads);
-    if (options.backend == "cuda")
-        return make_error(ErrorCode::kUnsupported, "engine backend cuda is not complete yet");
+    if (options.backend == "cuda") return no_cuda();
     return make_error(ErrorCode::kInvalidArgument,
                       "engine backend '" + options.backend + "': must be auto, ref, cpu or cuda");
 }
