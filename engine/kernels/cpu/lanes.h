@@ -31,6 +31,7 @@ constexpr std::int32_t kNativeLanes = 4;
 constexpr std::int32_t kParts = kLanes / kNativeLanes;
 typedef float NativeFloats __attribute__((vector_size(kNativeLanes * 4)));
 typedef std::int32_t NativeInts __attribute__((vector_size(kNativeLanes * 4)));
+typedef std::uint32_t NativeWords __attribute__((vector_size(kNativeLanes * 4)));
 
 // kNativeLanes bytes, sign-extended.
 HEARTH_INLINE NativeInts widen(const std::int8_t* p) {
@@ -112,7 +113,6 @@ HEARTH_LANE_OPERATOR(Floats, -)
 HEARTH_LANE_OPERATOR(Floats, *)
 HEARTH_LANE_OPERATOR(Floats, /)
 HEARTH_LANE_OPERATOR(Ints, +)
-HEARTH_LANE_OPERATOR(Ints, -)
 #undef HEARTH_LANE_OPERATOR
 
 HEARTH_INLINE Floats splat(float x) {
@@ -120,6 +120,13 @@ HEARTH_INLINE Floats splat(float x) {
 }
 HEARTH_INLINE Ints splat(std::int32_t x) {
     return each_part<Ints>([x](std::size_t) { return NativeInts{} + x; });
+}
+// a - b modulo 2^32.
+HEARTH_INLINE Ints minus_wrapping(const Ints& a, std::int32_t b) {
+    return each_part<Ints>([&](std::size_t i) {
+        return reinterpret_cast<NativeInts>(reinterpret_cast<NativeWords>(a.part[i]) -
+                                            static_cast<std::uint32_t>(b));
+    });
 }
 HEARTH_INLINE Floats operator+(const Floats& a, float b) {
     return a + splat(b);

@@ -9,7 +9,7 @@ namespace {
 // Weights with flipped sign bits are w + 128: the surplus is 128 * sum_k x, exact in int32 because
 // two's complement wraps and the true result fits (cols <= 131,072).
 HEARTH_INLINE Ints without_offset(const Ints& acc, std::int32_t row_sum) {
-    return kFlip == 0 ? acc : acc - splat(row_sum * 128);
+    return kFlip == 0 ? acc : minus_wrapping(acc, row_sum * 128);
 }
 
 template <std::int32_t kRows, std::int32_t kBlocks>
