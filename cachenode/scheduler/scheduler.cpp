@@ -383,6 +383,9 @@ std::int64_t Scheduler::State::leave(Turn& turn, FinishReason finish) {
         canonical.insert(canonical.end(), ids.begin(), ids.end());
         const auto closing = static_cast<std::int64_t>(request.canonical_reply({}).size());
         left = stored_turn(computed, std::move(canonical), closing);
+        // Text can need more ids than were sampled; no prompt beyond the context is ever asked for.
+        const auto context = static_cast<std::size_t>(engine_->config().context_length);
+        if (left.tokens.size() > context) left.tokens.resize(context);
     } else if (left.stored < std::min(turn.usage.reusable_tokens, turn.usage.prompt_tokens)) {
         // Cut off within its history, which the next attempt will ask for again.
         left.tokens.assign(request.prompt.begin(),

@@ -211,6 +211,21 @@ TEST(Scheduler, APassGivesWayToATurnThatNeedsItsPages) {
     world.run_all();
 }
 
+// Bytes that are no text come out as U+FFFD, three ids for each that was sampled: the turn as the
+// next prompt has it is longer than the context, and no prompt that long is ever asked for.
+TEST(Scheduler, APassStaysWithinTheContext) {
+    ChatWorld world(options_with_pages(200));
+    const Messages messages = opening();
+    TurnRequest turn = session_turn(messages);
+    turn.sampling.logit_bias = {{TokenId{0x80}, 100.0f}};
+    const std::int64_t context = testing::small_config().context_length;
+    turn.max_tokens = context - std::ssize(turn.prompt);
+    const Outcome& outcome = world.run(std::move(turn));
+    EXPECT_EQ(outcome.text.size(), 3 * outcome.ids.size());
+    EXPECT_GT(world.stats().canonical_tokens, context / 2);
+    EXPECT_LT(world.stats().canonical_tokens, context);
+}
+
 TEST(Scheduler, RefusesWhatCanNeverFit) {
     ChatWorld world(options_with_pages(4));
     Outcome none;
