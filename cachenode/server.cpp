@@ -2,6 +2,7 @@
 #include "cachenode/server.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -42,7 +43,8 @@ SchedulerOptions scheduler_options(const NodeConfig& config, std::uint64_t finge
 std::string model_name(const NodeConfig& config, const engine::Checkpoint& checkpoint) {
     if (!config.served_model_name.empty()) return config.served_model_name;
     if (!checkpoint.config.name.empty()) return checkpoint.config.name;
-    return config.model_path.substr(config.model_path.find_last_of('/') + 1);
+    const std::filesystem::path path(config.model_path);
+    return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
 }  // namespace
@@ -79,8 +81,9 @@ class NodeServer::State {
 };
 
 NodeServer::State::~State() {
+    // It calls record(), which asks the HTTP server; and that one runs the loop as it goes.
+    if (publisher) publisher->stop();
     http.reset();
-    if (publisher) publisher->stop();  // It calls record(), which is ours.
     if (scheduler) scheduler->stop();  // Its thread posts to `io`.
 }
 

@@ -241,5 +241,12 @@ TEST_F(NodeLifecycle, MayBeDestroyedWithoutADrain) {
     EXPECT_FALSE(stream.clean);
 }
 
+// As above, before the loop ran once: the first heartbeat is still to come.
+TEST_F(NodeLifecycle, MayBeDestroyedBeforeTheLoopRan) {
+    NodeWorld world(config_, &store_);
+    world.destroy_server();
+    EXPECT_TRUE(value_of(world, store_.nodes()).empty());
+}
+
 }  // namespace
 }  // namespace hearth
