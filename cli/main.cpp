@@ -1,5 +1,6 @@
 // hearth: the operator's and newcomer's tool. This file only wires the subcommands together.
 #include <cstdio>
+#include <exception>
 
 #include "cli/commands.h"
 #include "common/config/version.h"
@@ -13,7 +14,7 @@ int main(int argc, char** argv) {
         "Examples:\n"
         "  hearth up --nodes 3 --model smollm2      a whole fleet in one process\n"
         "  hearth chat --router 127.0.0.1:8080      talk to it\n"
-        "  hearth status --router 127.0.0.1:8080    who is up, and what the hit rate is\n"
+        "  hearth status --admin 127.0.0.1:8081     who is up, and what the hit rate is\n"
         "  hearth replay --router 127.0.0.1:8080 --chats chats.jsonl\n"
         "Each subcommand has its own --help. Exit codes: 0 ok, 1 failed, 2 usage.");
 
@@ -27,6 +28,9 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
         return app.exit(e) == 0 ? 0 : 2;
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "hearth: stopped by an unexpected failure: %s\n", e.what());
+        return 1;
     }
     return exit_code;
 }

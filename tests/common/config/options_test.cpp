@@ -331,7 +331,7 @@ TEST_F(OptionsTest, ReferenceListsEverySetting) {
 TEST_F(OptionsTest, CacheFolderFollowsTheEnvironment) {
     variable("XDG_CACHE_HOME", "/x");
     EXPECT_EQ(cache_folder(), "/x/hearth");
-    variable("HEARTH_CACHE", "/c");
+    variable("HEARTH_CACHE_FOLDER", "/c");
     EXPECT_EQ(cache_folder(), "/c");
     EXPECT_EQ(environment("HEARTH_SURELY_NOT_SET"), "");
 }
