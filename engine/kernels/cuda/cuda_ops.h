@@ -15,8 +15,9 @@ struct Matrix {
     std::int32_t width = 0;          // Input channels, a multiple of kRowBytes.
 };
 
-// Widest row of the quantising kernels: a row lies in shared memory.
-constexpr std::int32_t kWidestRow = 12288;
+// Widest row of the quantising kernels: a row lies in the 48 KiB of shared memory that every launch
+// may have, beside less than 256 bytes of the kernels' own.
+constexpr std::int32_t kWidestRow = 12224;
 
 // As Backend's ops of the same names; asynchronous, in order. synchronize() tells of errors.
 void norm_quantize(const Backend::Norm& norm, const float* x, std::int32_t rows, QuantRows out);

@@ -13,6 +13,9 @@ std::string words(cudaError_t error) {
 }  // namespace
 
 Result<Device> probe_device() {
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+        return make_error(ErrorCode::kUnsupported, "CUDA driver not found");
     int count = 0;
     const cudaError_t counted = cudaGetDeviceCount(&count);
     if (counted != cudaSuccess) return make_error(ErrorCode::kUnsupported, words(counted));
@@ -32,10 +35,12 @@ Result<void> synchronize() {
 
 Result<Memory> Memory::allocate(std::size_t bytes) {
     void* data = nullptr;
-    const cudaError_t error = cudaMalloc(&data, bytes);
+    cudaError_t error = cudaMalloc(&data, bytes);
     if (error != cudaSuccess) return make_error(ErrorCode::kExhausted, words(error));
-    cudaMemset(data, 0, bytes);
-    return Memory(data, bytes);
+    Memory memory(data, bytes);
+    error = cudaMemset(data, 0, bytes);
+    if (error != cudaSuccess) return make_error(ErrorCode::kUnavailable, words(error));
+    return memory;
 }
 
 Memory::~Memory() {
