@@ -36,13 +36,13 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run_shared(const Job& job) {
     job_ = job;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(static_cast<std::int32_t>(workers_.size()), std::memory_order_relaxed);
+    unfinished_.store(job.tasks, std::memory_order_relaxed);
+    unclaimed_.store(job.tasks, std::memory_order_release);  // From here on workers may come.
     generation_.fetch_add(1, std::memory_order_release);
     generation_.notify_all();
     take_tasks(0);
-    for (std::int32_t left; (left = busy_.load(std::memory_order_acquire)) != 0;)
-        wait_while(busy_, left);
+    for (std::int32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;)
+        wait_while(unfinished_, left);
 }
 
 void ThreadPool::work(std::int32_t worker) {
@@ -52,15 +52,18 @@ void ThreadPool::work(std::int32_t worker) {
         seen = generation_.load(std::memory_order_acquire);
         if (stop_.load()) return;
         take_tasks(worker);
-        if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_one();
     }
 }
 
+// A worker may be late and find the tasks of a later job. Whoever holds a task keeps its job alive,
+// so job_ is read only then.
 void ThreadPool::take_tasks(std::int32_t worker) {
     for (;;) {
-        const std::int32_t index = next_.fetch_add(1, std::memory_order_relaxed);
-        if (index >= job_.tasks) return;
-        job_.call(job_.task, index, worker);
+        const std::int32_t unclaimed = unclaimed_.fetch_sub(1, std::memory_order_acq_rel);
+        if (unclaimed <= 0) return;
+        const Job job = job_;
+        job.call(job.task, job.tasks - unclaimed, worker);
+        if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
     }
 }
 

@@ -10,7 +10,8 @@ namespace hearth::engine {
 
 // One owner thread calls run(); workers live as long as the pool. Between ops of a step they spin
 // for some microseconds, then sleep, because several nodes may share the cores. Which worker takes
-// which task is left to chance: a task's result must not depend on it.
+// which task is left to chance: a task's result must not depend on it. A worker that gets no core
+// delays nobody: the others take its share, and run() waits for tasks, not for workers.
 class ThreadPool {
   public:
     explicit ThreadPool(std::int32_t threads);  // The owner included; 1 = no worker.
@@ -43,10 +44,10 @@ class ThreadPool {
     void work(std::int32_t worker);
     void take_tasks(std::int32_t worker);
 
-    Job job_;  // Written by the owner before generation_ moves.
+    Job job_;  // Read only by who holds one of its tasks.
     std::atomic<std::uint32_t> generation_{0};
-    std::atomic<std::int32_t> next_{0};
-    std::atomic<std::int32_t> busy_{0};  // Workers that have not finished this generation.
+    std::atomic<std::int32_t> unclaimed_{0};  // Tasks that nobody has taken; may fall below zero.
+    std::atomic<std::int32_t> unfinished_{0};
     std::atomic<bool> stop_{false};
     std::vector<std::jthread> workers_;
 };
