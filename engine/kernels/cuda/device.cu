@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <utility>
+
 namespace hearth::engine::cuda {
 namespace {
 
@@ -40,7 +42,7 @@ Result<Memory> Memory::allocate(std::size_t bytes) {
     Memory memory(data, bytes);
     error = cudaMemset(data, 0, bytes);
     if (error != cudaSuccess) return make_error(ErrorCode::kUnavailable, words(error));
-    return memory;
+    return Result<Memory>(std::move(memory));
 }
 
 Memory::~Memory() {
