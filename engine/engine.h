@@ -16,7 +16,7 @@ namespace hearth::engine {
 // New tokens of one sequence in one step. `pages[i]` holds tokens [64 i, 64 i + 64); the pages of
 // [0, start) are filled, and the engine writes K and V of [start, start + tokens.size()).
 struct Slice {
-    std::span<std::byte* const> pages;   // Long enough for start + tokens.size(); 64-byte aligned.
+    std::span<std::byte* const> pages;  // Long enough for start + tokens.size(); 64-byte aligned.
     std::int32_t start = 0;
     std::span<const TokenId> tokens;
     enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
@@ -29,7 +29,7 @@ class Engine {
     virtual ~Engine() = default;
     virtual const ModelConfig& config() const = 0;
     virtual const KvLayout& kv_layout() const = 0;
-    virtual std::string backend_name() const = 0;     // "cpu-avx512vnni", "ref", "fake", ...
+    virtual std::string backend_name() const = 0;  // "cpu-avx512vnni", "ref", "fake", ...
 
     // Rows of logits are written one after another, slice by slice, vocab_size floats each.
     // `logits` must hold as many rows as the slices ask for. Blocks until done.
@@ -37,9 +37,9 @@ class Engine {
 };
 
 struct EngineOptions {
-    std::string backend = "auto";   // auto, ref, cpu, cuda
-    std::string isa = "auto";       // cpu: auto, avx512vnni, avx2, generic
-    std::int32_t threads = 0;       // 0 = number of cores
+    std::string backend = "auto";  // auto, ref, cpu, cuda
+    std::string isa = "auto";      // cpu: auto, avx512vnni, avx2, generic
+    std::int32_t threads = 0;      // 0 = number of cores
 };
 
 // Packs the weights for the chosen backend (the checkpoint's int8 copy is released as it goes).

@@ -10,14 +10,14 @@ namespace hearth {
 
 }  // namespace hearth
 
-#define CHECK(condition)                                                           \
-    do {                                                                           \
-        if (!(condition)) [[unlikely]]                                             \
-            ::hearth::check_failed(__FILE__, __LINE__, #condition, {});            \
+#define CHECK(condition)                                                \
+    do {                                                                \
+        if (!(condition)) [[unlikely]]                                  \
+            ::hearth::check_failed(__FILE__, __LINE__, #condition, {}); \
     } while (false)
 
-#define CHECK_MSG(condition, detail)                                               \
-    do {                                                                           \
-        if (!(condition)) [[unlikely]]                                             \
-            ::hearth::check_failed(__FILE__, __LINE__, #condition, (detail));      \
+#define CHECK_MSG(condition, detail)                                          \
+    do {                                                                      \
+        if (!(condition)) [[unlikely]]                                        \
+            ::hearth::check_failed(__FILE__, __LINE__, #condition, (detail)); \
     } while (false)

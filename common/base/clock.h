@@ -12,7 +12,9 @@ using UnixMs = std::int64_t;       // Milliseconds since 1970-01-01 UTC.
 constexpr MonotonicNs kMs = 1'000'000;
 constexpr MonotonicNs kSecond = 1'000'000'000;
 
-inline double seconds(MonotonicNs duration) { return static_cast<double>(duration) * 1e-9; }
+inline double seconds(MonotonicNs duration) {
+    return static_cast<double>(duration) * 1e-9;
+}
 
 class Clock {
   public:

@@ -12,15 +12,15 @@ namespace hearth {
 
 // Numbered so that logs, exit codes and tests can name a failure without matching its text.
 enum class ErrorCode : int {
-    kInvalidArgument = 1,   // The caller's input is wrong; the message names field, file or limit.
-    kNotFound = 2,          // The thing named does not exist.
-    kCorrupt = 3,           // Bytes contradict their own header or checksum.
-    kUnsupported = 4,       // Well formed, but a kind that Hearth does not handle.
-    kTooLarge = 5,          // A stated limit was exceeded; the message says which.
-    kTimeout = 6,           // A deadline passed.
-    kUnavailable = 7,       // A peer, a file or a device cannot be reached now.
-    kCancelled = 8,         // The one who asked has left.
-    kExhausted = 9,         // A bounded resource (pages, queue, slots) is full.
+    kInvalidArgument = 1,  // The caller's input is wrong; the message names field, file or limit.
+    kNotFound = 2,         // The thing named does not exist.
+    kCorrupt = 3,          // Bytes contradict their own header or checksum.
+    kUnsupported = 4,      // Well formed, but a kind that Hearth does not handle.
+    kTooLarge = 5,         // A stated limit was exceeded; the message says which.
+    kTimeout = 6,          // A deadline passed.
+    kUnavailable = 7,      // A peer, a file or a device cannot be reached now.
+    kCancelled = 8,        // The one who asked has left.
+    kExhausted = 9,        // A bounded resource (pages, queue, slots) is full.
 };
 
 const char* to_string(ErrorCode code);
@@ -79,6 +79,8 @@ class [[nodiscard]] Result<void> {
     std::optional<Error> error_;
 };
 
-inline Error make_error(ErrorCode code, std::string message) { return {code, std::move(message)}; }
+inline Error make_error(ErrorCode code, std::string message) {
+    return {code, std::move(message)};
+}
 
 }  // namespace hearth

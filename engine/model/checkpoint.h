@@ -14,14 +14,14 @@ namespace hearth::engine {
 
 struct Checkpoint {
     ModelConfig config;
-    VocabularySpec vocabulary;       // What the tokenizer is built from.
-    std::string chat_template;       // The model's own template text; empty if it has none.
-    Weights weights;                 // Empty when loaded with `weights = false`.
-    std::uint64_t fingerprint = 0;   // Hash of config, vocabulary and every weight byte read.
+    VocabularySpec vocabulary;      // What the tokenizer is built from.
+    std::string chat_template;      // The model's own template text; empty if it has none.
+    Weights weights;                // Empty when loaded with `weights = false`.
+    std::uint64_t fingerprint = 0;  // Hash of config, vocabulary and every weight byte read.
 };
 
 struct LoadOptions {
-    bool weights = true;             // False: config, vocabulary and template only (fast).
+    bool weights = true;  // False: config, vocabulary and template only (fast).
 };
 
 // Reads `path`: a .gguf file, or a folder with config.json, model.safetensors (or its sharded
@@ -42,9 +42,9 @@ struct TinyModelOptions {
     std::int32_t kv_heads = 1;
     std::int32_t head_dim = 16;
     std::int32_t context_length = 4096;
-    std::int32_t window = 0;            // > 0: window layers between global ones ...
-    std::int32_t global_every = 6;      // ... every n-th layer (the last of its group) is global.
-    std::int32_t share_kv = 1;          // Neighbouring layers of one kind that share a KV bank.
+    std::int32_t window = 0;        // > 0: window layers between global ones ...
+    std::int32_t global_every = 6;  // ... every n-th layer (the last of its group) is global.
+    std::int32_t share_kv = 1;      // Neighbouring layers of one kind that share a KV bank.
     bool tied_embeddings = true;
 };
 Result<void> write_tiny_model(const std::string& path, const TinyModelOptions& options);

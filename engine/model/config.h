@@ -26,30 +26,30 @@ struct RopeScaling {
 };
 
 struct LayerShape {
-    std::int32_t kv_bank = 0;   // Bank whose K and V this layer reads.
-    bool writes_kv = true;      // False: the bank was written by an earlier layer (shared KV).
-    std::int32_t window = 0;    // Attends to the last `window` tokens, itself included; 0 = all.
+    std::int32_t kv_bank = 0;  // Bank whose K and V this layer reads.
+    bool writes_kv = true;     // False: the bank was written by an earlier layer (shared KV).
+    std::int32_t window = 0;   // Attends to the last `window` tokens, itself included; 0 = all.
 };
 
 struct ModelConfig {
-    std::string name;           // Human name from the file, for /v1/models when none is configured.
+    std::string name;  // Human name from the file, for /v1/models when none is configured.
     std::int32_t vocab_size = 0;
-    std::int32_t hidden = 0;          // Width of the residual stream.
+    std::int32_t hidden = 0;  // Width of the residual stream.
     std::int32_t ffn_hidden = 0;
-    std::int32_t heads = 0;           // Query heads.
-    std::int32_t kv_heads = 0;        // KV heads of every bank; heads % kv_heads == 0.
+    std::int32_t heads = 0;     // Query heads.
+    std::int32_t kv_heads = 0;  // KV heads of every bank; heads % kv_heads == 0.
     std::int32_t head_dim = 0;
     std::int32_t context_length = 0;  // Longest sequence, in tokens.
     std::int32_t kv_banks = 0;        // Number of distinct KV banks (= layers when none is shared).
     float norm_eps = 1e-5f;
     float rope_theta = 10000.0f;
-    std::int32_t rope_dim = 0;        // Rotated elements at the front of a head; usually head_dim.
+    std::int32_t rope_dim = 0;  // Rotated elements at the front of a head; usually head_dim.
     RopeStyle rope_style = RopeStyle::kHalves;
     RopeScaling rope_scaling;
     // Divisor of each rotated pair's frequency (GGUF rope_freqs.weight, linear scaling): rope_dim/2
     // entries, or empty = none. A loaded model uses this or rope_scaling, never both.
     std::vector<float> rope_freq_factors;
-    bool tied_embeddings = false;     // lm_head is the embedding matrix.
+    bool tied_embeddings = false;  // lm_head is the embedding matrix.
     bool qkv_bias = false;
     std::vector<LayerShape> layers;
 

@@ -29,10 +29,10 @@ struct LayerWeights {
 };
 
 struct Weights {
-    QuantMatrix embedding;              // [vocab, hidden]; rows are looked up, and lm_head if tied
+    QuantMatrix embedding;  // [vocab, hidden]; rows are looked up, and lm_head if tied
     std::vector<LayerWeights> layers;
-    std::vector<float> final_norm;      // [hidden]
-    QuantMatrix lm_head;                // [vocab, hidden]; empty if config.tied_embeddings
+    std::vector<float> final_norm;  // [hidden]
+    QuantMatrix lm_head;            // [vocab, hidden]; empty if config.tied_embeddings
 };
 
 // Quantises one row of finite floats to `q` (cols entries) and returns its scale, absmax / 127.
