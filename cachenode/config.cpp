@@ -59,6 +59,7 @@ Result<void> check(const NodeConfig& config) {
         if (!kind.ok()) return bad("chat_template", kind.error().message);
     }
     if (config.kv_memory < (1 << 20)) return bad("kv_memory", "must be at least 1MiB");
+    if (config.kv_memory > (16LL << 40)) return bad("kv_memory", "must be at most 16TiB");
     if (config.body_bytes_max < 1024) return bad("body_bytes_max", "must be at least 1024");
     if (config.heartbeat_ms < 50 || config.heartbeat_ms > 60'000)
         return bad("heartbeat_ms", "must be between 50ms and 1m");

@@ -140,7 +140,8 @@ std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const
     const PromptRenderer& prompts = *context_.parts.prompts;
     const std::int32_t vocabulary = prompts.tokenizer().size();
     Result<Prompt> prompt = Prompt{};
-    if (body.find("\"messages\"") != std::string_view::npos) {
+    const bool is_chat = body.find("\"messages\"") != std::string_view::npos;
+    if (is_chat) {
         ChatRequest request;
         if (auto error = parse_chat_request(body, vocabulary, request)) return error;
         prompt = prompts.render(request.messages);
@@ -149,7 +150,11 @@ std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const
         if (auto error = parse_completion_request(body, vocabulary, request)) return error;
         prompt = prompts.render(request);
     }
-    if (!prompt.ok()) return api_error_from(prompt.error(), 0);
+    if (!prompt.ok()) {
+        ApiError error = api_error_from(prompt.error(), 0);
+        error.param = is_chat ? "messages" : "prompt";
+        return error;
+    }
     out = std::move(*prompt);
     return std::nullopt;
 }

@@ -25,8 +25,8 @@ Result<std::shared_ptr<const PromptRenderer>> PromptRenderer::make(
         std::move(*tokenizer), std::move(*chat), checkpoint.config.context_length));
 }
 
-Result<void> PromptRenderer::check_bytes(std::size_t bytes) const {
-    const auto tokens_min = static_cast<std::int64_t>(bytes / token_bytes_max_);
+Result<void> PromptRenderer::check_size(std::size_t bytes, std::size_t marks) const {
+    const auto tokens_min = static_cast<std::int64_t>(bytes / token_bytes_max_ + marks);
     if (tokens_min < context_length_) return {};
     return make_error(ErrorCode::kTooLarge,
                       "The model's context holds " + std::to_string(context_length_) +
@@ -45,7 +45,7 @@ Result<Prompt> PromptRenderer::checked(Prompt prompt) const {
 Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& messages) const {
     std::size_t bytes = 0;
     for (const engine::ChatMessage& message : messages) bytes += message.content.size();
-    if (auto fits = check_bytes(bytes); !fits.ok()) return fits.error();
+    if (auto fits = check_size(bytes, messages.size()); !fits.ok()) return fits.error();
     Prompt prompt;
     chat_template_.render(messages, /*add_reply_prompt=*/true, prompt.tokens);
     const auto last = std::find_if(messages.rbegin(), messages.rend(), [](const auto& message) {
@@ -63,7 +63,7 @@ Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& me
 }
 
 Result<Prompt> PromptRenderer::render(const CompletionRequest& request) const {
-    if (auto fits = check_bytes(request.text.size()); !fits.ok()) return fits.error();
+    if (auto fits = check_size(request.text.size(), 0); !fits.ok()) return fits.error();
     Prompt prompt;
     if (request.is_tokens) {
         prompt.tokens = request.tokens;

@@ -39,8 +39,9 @@ class PromptRenderer {
   private:
     PromptRenderer(std::unique_ptr<engine::Tokenizer> tokenizer, engine::ChatTemplate chat,
                    std::int64_t context_length);
-    // Refuses, before any work, text that cannot fit however it is cut into tokens.
-    Result<void> check_bytes(std::size_t bytes) const;
+    // Refuses, before any work, text that cannot fit however it is cut into tokens. `marks`: tokens
+    // that the template adds at least, one for each message.
+    Result<void> check_size(std::size_t bytes, std::size_t marks) const;
     Result<Prompt> checked(Prompt prompt) const;
 
     std::unique_ptr<engine::Tokenizer> tokenizer_;

@@ -59,6 +59,7 @@ TEST(NodeConfig, BadValuesAreNamed) {
         {"--node-id", "", "node_id"},
         {"--kv-memory", "1KiB", "kv_memory"},
         {"--kv-memory", "much", "kv-memory"},
+        {"--kv-memory", "1000TiB", "kv_memory"},
         {"--body-bytes-max", "1", "body_bytes_max"},
         {"--heartbeat-ms", "1ms", "heartbeat_ms"},
         {"--session-ttl-ms", "0ms", "session_ttl_ms"},

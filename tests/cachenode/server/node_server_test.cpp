@@ -304,6 +304,20 @@ TEST(NodeServer, ModelsHealthAndTokenize) {
     EXPECT_EQ(tokens.at("count").to_number<std::size_t>(), prompt->tokens.size());
     EXPECT_EQ(tokens.at("tokens").as_array().size(), prompt->tokens.size());
     EXPECT_EQ(world.post("/tokenize", "{}").status, 400);
+    const auto large = json::parse(
+        world.post("/tokenize", R"({"model":"tiny","prompt":")" + std::string(99'999, 'x') + "\"}")
+            .body);
+    EXPECT_EQ(large.at("error").at("param"), json::value("prompt"));
+}
+
+// Marks around each message are tokens too: such a prompt is refused before it is rendered.
+TEST(NodeServer, MoreMessagesThanTheContextHoldsAreRefusedUnread) {
+    NodeWorld world;
+    const auto prompt = world.prompts().render(std::vector<engine::ChatMessage>(4'096));
+    ASSERT_FALSE(prompt.ok());
+    EXPECT_EQ(prompt.error().code, ErrorCode::kTooLarge);
+    EXPECT_NE(prompt.error().message.find("at least 4096"), std::string::npos)
+        << prompt.error().message;
 }
 
 TEST(NodeServer, MetricsPageIsWhole) {
