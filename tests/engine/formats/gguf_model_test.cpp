@@ -177,7 +177,7 @@ TEST(GgufModel, ByteLevelVocabulary) {
     EXPECT_FALSE(v.add_bos);
     EXPECT_FALSE(v.ignore_merges);
     EXPECT_EQ(v.end_of_turn, std::vector<TokenId>{2}) << "<|im_end|>; EOS itself is not repeated";
-    EXPECT_EQ(v.types[2], TokenType::kUserDefined);
+    EXPECT_EQ(v.types[2], TokenType::kControl) << "no text of a user's may end a turn";
     EXPECT_EQ(loaded->chat_template, "{{ '<|im_start|>' }}");
 
     const auto llama3 = model.set("tokenizer.ggml.pre", "llama-bpe").load(false);
