@@ -7,8 +7,7 @@
 namespace hearth::engine {
 namespace {
 
-// Rows per pass: activations stay in the second-level cache, and memory does not grow with a
-// prompt.
+// Rows per pass: activation memory does not grow with a prompt.
 constexpr std::int32_t kRowsPerPass = 512;
 
 std::vector<float> padded(const std::vector<float>& values, std::int32_t stride) {

@@ -55,5 +55,15 @@ TEST(RopeTable, FrequencyFactorsDivideEachPair) {
     EXPECT_FLOAT_EQ(table.sin_of(1)[1], static_cast<float>(std::sin(0.01 / 8.0)));
 }
 
+TEST(RopeTable, FrequencyFactorsDivide) {
+    ModelConfig config;
+    config.rope_dim = 4;
+    config.rope_freq_factors = {1.0f, 4.0f};
+    RopeTable table(config);
+    table.grow(9);
+    EXPECT_FLOAT_EQ(table.cos_of(8)[0], static_cast<float>(std::cos(8.0)));
+    EXPECT_FLOAT_EQ(table.sin_of(8)[1], static_cast<float>(std::sin(8.0 * 0.01 / 4.0)));
+}
+
 }  // namespace
 }  // namespace hearth::engine
