@@ -89,7 +89,7 @@ nodes=()
 for n in 1 2 3; do
     start "node-$n" "$bin/hearth-cachenode" --node-id "node-$n" --listen 127.0.0.1:0 \
         --model-path "$model_path" --served-model-name "$model" --redis "$redis" \
-        --kv-memory 512MiB
+        --kv-memory 512MiB --threads 1
     nodes+=(--node "$address")
 done
 start router "$bin/hearth-router" --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --redis "$redis"
