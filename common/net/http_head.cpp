@@ -76,17 +76,23 @@ struct Framing {
     int content_lengths = 0;
     int codings = 0;
     int hosts = 0;
+    int connection_options = 0;
     std::uint64_t length = 0;
     bool close = false;
     bool keep_alive = false;
     bool expect_continue = false;
 };
 
+// Whoever forwards a head compares each option with each field.
+constexpr int kConnectionOptionsMax = 16;
+
 Broken read_connection_options(std::string_view value, Framing& framing) {
     while (!value.empty()) {
         const std::size_t comma = value.find(',');
         const std::string_view option = trim(value.substr(0, comma));
         if (!all(option, kToken)) return {400, "malformed Connection"};
+        if (++framing.connection_options > kConnectionOptionsMax)
+            return {431, "too many Connection options"};
         if (equals_ignore_case(option, "close")) framing.close = true;
         if (equals_ignore_case(option, "keep-alive")) framing.keep_alive = true;
         value.remove_prefix(comma == std::string_view::npos ? value.size() : comma + 1);

@@ -174,6 +174,20 @@ const Refused kRefused[] = {
     {"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 };
 
+// Each option is compared with each field when a head is forwarded.
+TEST(RequestHead, ConnectionOptionsAreBounded) {
+    const auto with = [](int options) {
+        std::string text = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: ";
+        for (int i = 1; i < options; ++i) text += i > 1 ? ",a" : "a";
+        return text + "\r\n\r\n";
+    };
+    RequestHead head;
+    EXPECT_EQ(parse_request_head(with(16), HeadLimits{}, head).progress, HeadProgress::kDone);
+    const HeadOutcome outcome = parse_request_head(with(17), HeadLimits{}, head);
+    EXPECT_EQ(outcome.progress, HeadProgress::kError);
+    EXPECT_EQ(outcome.error.status, 431);
+}
+
 TEST(RequestHead, RefusesWhatCouldBeReadTwoWays) {
     for (const Refused& c : kRefused) {
         RequestHead head;
