@@ -41,6 +41,7 @@ Task<void> probe_node(std::shared_ptr<RouterCore> core, Member member, milliseco
     const auto answer =
         co_await core->client.call(member.record.address, "GET", "/health", none, "", timeout);
     member.status->probing = false;
+    if (!answer.ok() && answer.error().code == ErrorCode::kExhausted) co_return;  // Our own lack.
     if (core->background.ending() || !note_probe(*member.status, probe_outcome(answer))) co_return;
     if (member.status->usable())
         log::info("node is up", {{"node", member.record.node_id}});

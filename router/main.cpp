@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "common/base/log.h"
+#include "common/net/http_server.h"
 #include "common/redis/redis_store.h"
 #include "router/config.h"
 #include "router/server.h"
@@ -67,6 +68,7 @@ int main(int argc, char** argv) {
     if (const int code = options.parse(argc, argv); code >= 0) return code;
     log::set_json(options.log_json());
     log::set_level(options.log_level());
+    use_all_descriptors();
     try {
         return run(config);
     } catch (const std::exception& error) {

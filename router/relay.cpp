@@ -137,6 +137,12 @@ Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session
         stale_ = false;
         const std::string address = member.record.address;
         auto upstream = co_await core_.client.open(address, fresh);
+        if (!upstream && upstream.error().code == ErrorCode::kExhausted) {
+            core_.metrics.rejected("descriptors");
+            Refusal refusal{503, "overloaded", "the router can open no connection now", {}, 1};
+            co_await refuse(std::move(refusal));
+            co_return Outcome::kAnswered;
+        }
         if (!upstream) co_return Outcome::kUnreachable;
         const Unguard unguard{watch_};  // Goes before the upstream does.
         const Outcome outcome = co_await converse(**upstream, member, session, pass_busy);
@@ -163,12 +169,14 @@ Task<Relay::Outcome> Relay::converse(ClientExchange& upstream, const Member& mem
 // Nothing if the request is out, or if the node stopped reading it and may have said why.
 Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream,
                                                         const SessionKey& session) {
+    std::string_view first_body = body_.kept();
     if (body_.read_bytes() == 0) {
-        const auto first = co_await body_.read(false);
-        if (!first) {
-            const Outcome outcome = co_await fail_body(first.error());
+        const auto piece = co_await body_.read(false);
+        if (!piece) {
+            const Outcome outcome = co_await fail_body(piece.error());
             co_return outcome;
         }
+        first_body = *piece;  // Not kept if there is no room.
     }
     const RequestHead& head = exchange_.head();
     ClientExchange::RequestOptions options;
@@ -181,7 +189,7 @@ Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream
         options.content_length = body_.read_bytes();
     }
     const std::vector<HeaderField> fields = request_fields(session);
-    Result<void> sent = co_await upstream.send_head(options, fields, body_.kept());
+    Result<void> sent = co_await upstream.send_head(options, fields, first_body);
     if (facts_.written == 0) facts_.written = core_.clock.now();
     while (sent.ok() && !body_.ended()) {
         const auto piece = co_await body_.read(false);
@@ -246,16 +254,17 @@ Task<Relay::Outcome> Relay::fail(Error error) {
 }
 
 Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const ResponseHead& head) {
-    const milliseconds idle(core_.config.idle_stream_timeout_ms);
+    milliseconds timeout(core_.config.first_byte_timeout_ms);
     std::string body;
     while (true) {
-        const auto piece = co_await upstream.read_body_some(idle);
+        const auto piece = co_await upstream.read_body_some(timeout);
         if (!piece) {
             const Outcome outcome = co_await fail(piece.error());
             co_return outcome;
         }
         if (piece->empty()) break;
         body.append(*piece);
+        timeout = milliseconds(core_.config.idle_stream_timeout_ms);
     }
     facts_.first_byte = core_.clock.now();
     HeaderList headers = answer_headers(head);
@@ -266,10 +275,14 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
 
 Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const ResponseHead& head) {
     const milliseconds idle(core_.config.idle_stream_timeout_ms);
+    const milliseconds first(core_.config.first_byte_timeout_ms);
     EventEnds events;
     bool started = false;
     while (true) {
-        const auto piece = co_await upstream.read_body_some(idle);
+        // Some servers send the head at once and then let the turn wait in their queue.
+        milliseconds timeout = first;
+        if (started) timeout = idle;
+        const auto piece = co_await upstream.read_body_some(timeout);
         if (!piece && !started) {
             const Outcome outcome = co_await fail(piece.error());
             co_return outcome;

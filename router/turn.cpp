@@ -295,8 +295,11 @@ Task<void> serve_turn(std::shared_ptr<RouterCore> core, ServerExchange& exchange
     } catch (...) {
         failure = std::current_exception();
     }
-    // A turn that is cancelled still has to wait for its watch, which uses the exchange.
-    if (failure) co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    // A turn that is cancelled, be it in its last step, still has to wait for its watch, which uses
+    // the exchange.
+    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+    if (failure || state.cancelled() != asio::cancellation_type::none)
+        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     co_await turn.end();
     if (failure) std::rethrow_exception(failure);
 }

@@ -67,7 +67,8 @@ class HttpClient {
     ~HttpClient();
 
     // A connection to "host:port" (name or address; `fresh` forbids a kept one). kUnavailable or
-    // kTimeout name the address. Resolution is cached for a few seconds.
+    // kTimeout name the address; kExhausted: we have no descriptor left for one.
+    // Resolution is cached for a few seconds.
     Task<Result<std::unique_ptr<ClientExchange>>> open(const std::string& host_port,
                                                        bool fresh = false);
 

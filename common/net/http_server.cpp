@@ -1,6 +1,7 @@
 // HttpServer: listens, accepts up to its bound, owns the connections and ends them in order.
 #include "common/net/http_server.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <unordered_set>
@@ -166,6 +167,13 @@ Task<void> HttpServer::State::wait_until_empty(milliseconds limit) {
     error_code ignored;
     all_gone.expires_after(limit);
     co_await all_gone.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+}
+
+void use_all_descriptors() {
+    rlimit bound{};
+    if (getrlimit(RLIMIT_NOFILE, &bound) != 0) return;
+    bound.rlim_cur = bound.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &bound);  // Refused, we live with the old one.
 }
 
 HttpServer::HttpServer(asio::io_context& io, Options options, HttpHandler handler)

@@ -94,6 +94,10 @@ class HttpServer {
     std::shared_ptr<State> state_;
 };
 
+// Raises this process's bound on descriptors as far as it may: each connection takes one, and the
+// usual bound of 1024 is far below connections_max. Once, at start.
+void use_all_descriptors();
+
 // OpenAI's error object: {"error":{"message","type","param","code"}}; empty param and code are
 // null.
 std::string error_body(std::string_view message, std::string_view type, std::string_view param,

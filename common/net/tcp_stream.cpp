@@ -23,7 +23,11 @@ Error TcpStream::failure(const error_code& ec, const Deadline& deadline,
             return make_error(ErrorCode::kTimeout, std::string(what) + " timed out");
         return make_error(ErrorCode::kCancelled, std::string(what) + " was cancelled");
     }
-    return make_error(ErrorCode::kUnavailable, std::string(what) + " failed: " + ec.message());
+    // Our own lack says nothing of the peer.
+    const bool lack = ec == asio::error::no_descriptors || ec == asio::error::no_buffer_space ||
+                      ec == boost::system::errc::too_many_files_open_in_system;
+    return make_error(lack ? ErrorCode::kExhausted : ErrorCode::kUnavailable,
+                      std::string(what) + " failed: " + ec.message());
 }
 
 Task<Result<void>> TcpStream::connect(const Tcp::endpoint& endpoint,

@@ -261,5 +261,23 @@ TEST_F(RelayTest, DeadlineForTheFirstByte) {
     EXPECT_EQ(nodes_[0]->turns.size() + nodes_[1]->turns.size(), 1u) << "not sent twice";
 }
 
+// A server that sends its head at once and then queues the request (vLLM does).
+TEST_F(RelayTest, TheFirstByteOfABodyHasItsOwnDeadline) {
+    config_.idle_stream_timeout_ms = 20;
+    start_with_store(1);
+    nodes_[0]->behaviour = [this](FakeNode&, ServerExchange& exchange) -> Task<void> {
+        HeaderList headers{{"content-type", "text/event-stream"}};
+        (void)co_await exchange.start_stream(200, std::move(headers));
+        (void)co_await exchange.write({});
+        asio::steady_timer queue(io_, milliseconds(200));
+        co_await queue.async_wait(asio::use_awaitable);
+        (void)co_await exchange.write("data: [DONE]\n\n");
+        (void)co_await exchange.finish_stream();
+    };
+    const Reply reply = post("s1");
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    EXPECT_EQ(reply.body, "data: [DONE]\n\n");
+}
+
 }  // namespace
 }  // namespace hearth
