@@ -1,6 +1,8 @@
 // Cuts model lists into entries with the router's own JSON scanner, and puts them together again.
 #include "router/models.h"
 
+#include <charconv>
+#include <optional>
 #include <set>
 
 #include "common/base/log.h"
@@ -102,37 +104,82 @@ std::string models_body(const std::map<std::string, std::string>& models) {
     return body + "]}";
 }
 
-Task<void> serve_models(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
-                        std::string request_id, int& status) {
-    const std::shared_ptr<const Members> members = core->membership.now();
-    const HeaderList none;
+namespace {
+
+// What the nodes said to the question for their models.
+struct Census {
     std::map<std::string, std::string> models;
-    std::set<std::string> served;
     std::size_t asked = 0, answered = 0;
+    int denied = 0;  // 401 or 403, from a node that wants another key.
+};
+
+Task<void> ask_nodes(std::shared_ptr<RouterCore> core, HeaderList headers, Census& census) {
+    const std::shared_ptr<const Members> members = core->membership.now();
+    std::set<std::string> served;
     for (std::size_t i = 0; i < members->seats.size(); ++i) {
         const Member& member = members->members[i];
         const std::string& model = member.record.model;
         if (!member.status->usable() || served.count(model) > 0) continue;
-        ++asked;
+        ++census.asked;
         const auto answer = co_await core->client.call(member.record.address, "GET", "/v1/models",
-                                                       none, "", kAskMs);
-        if (!answer.ok() || answer->status != 200 || !merge_models(answer->body, models)) {
+                                                       headers, "", kAskMs);
+        if (answer.ok() && (answer->status == 401 || answer->status == 403)) {
+            census.denied = answer->status;
+            continue;
+        }
+        if (!answer.ok() || answer->status != 200 || !merge_models(answer->body, census.models)) {
             log::warn("node gave no model list", {{"node", member.record.node_id}});
             continue;
         }
-        ++answered;
+        ++census.answered;
         if (!model.empty()) served.insert(model);
     }
-    if (answered == 0) {
-        Refusal refusal{503, "no_node", "no node can serve this request now", {}, 1};
-        if (asked > 0) refusal = {502, "node_lost", "no node gave its list of models"};
-        status = refusal.status;
-        co_await refuse(exchange, std::move(refusal), std::move(request_id));
+}
+
+Refusal refusal_of(const Census& census) {
+    if (census.asked == 0) return {503, "no_node", "no node can serve this request now", {}, 1};
+    if (census.denied == 401) return {401, "unauthorized", "the nodes want another key"};
+    if (census.denied == 403) return {403, "forbidden", "the nodes do not allow this"};
+    return {502, "node_lost", "no node gave its list of models"};
+}
+
+// The text that percent-encoding stands for; the request's head was checked to be well formed.
+std::string percent_decoded(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        unsigned value = static_cast<unsigned char>(text[i]);
+        if (text[i] == '%' && i + 2 < text.size()) {
+            std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16);
+            i += 2;
+        }
+        out += static_cast<char>(value);
+    }
+    return out;
+}
+
+}  // namespace
+
+Task<void> serve_models(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
+                        std::string_view wanted, std::string request_id, int& status) {
+    HeaderList headers;
+    const std::string_view key = exchange.head().find("authorization");
+    if (!key.empty()) headers.emplace_back("authorization", key);
+    Census census;
+    co_await ask_nodes(core, headers, census);
+    const auto found = census.models.find(percent_decoded(wanted));
+    std::optional<Refusal> refusal;
+    if (census.answered == 0)
+        refusal = refusal_of(census);
+    else if (!wanted.empty() && found == census.models.end())
+        refusal = Refusal{404, "model_not_found", "no node serves this model", "model"};
+    if (refusal) {
+        status = refusal->status;
+        co_await refuse(exchange, std::move(*refusal), std::move(request_id));
         co_return;
     }
     status = 200;
-    HeaderList headers{{"content-type", "application/json"}, {"x-request-id", request_id}};
-    const std::string body = models_body(models);
+    headers = {{"content-type", "application/json"}, {"x-request-id", request_id}};
+    const std::string body = wanted.empty() ? models_body(census.models) : found->second;
     (void)co_await exchange.respond(status, std::move(headers), body);
 }
 

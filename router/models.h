@@ -18,9 +18,11 @@ bool merge_models(std::string_view list, std::map<std::string, std::string>& mod
 // {"object":"list","data":[...]}
 std::string models_body(const std::map<std::string, std::string>& models);
 
-// Asks one usable node of each served model, and every node whose model is not known (static ones).
-// 503 if there is nobody to ask, 502 if nobody answered.
+// GET /v1/models, or the entry of one model if `wanted` is not empty (an id, percent-encoded or
+// not). Asks one usable node of each served model, and every node whose model is not known (static
+// ones), with the client's `authorization`. 503 if there is nobody to ask, 401 or 403 if nodes want
+// another key, 502 if nobody answered; 404 if nobody serves the one that is wanted.
 Task<void> serve_models(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
-                        std::string request_id, int& status);
+                        std::string_view wanted, std::string request_id, int& status);
 
 }  // namespace hearth

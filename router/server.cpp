@@ -19,6 +19,7 @@ struct Path {
     std::string_view method;
     Endpoint endpoint;
 };
+constexpr std::string_view kModelPrefix = "/v1/models/";
 constexpr std::array<Path, 6> kPaths = {{
     {"/v1/chat/completions", "POST", Endpoint::kChatCompletions},
     {"/v1/completions", "POST", Endpoint::kCompletions},
@@ -85,16 +86,20 @@ Task<void> serve_other(std::shared_ptr<RouterCore> core, ServerExchange& exchang
         const std::string body = refusal_body(refusal);
         (void)co_await exchange.respond(405, std::move(headers), body);
     } else {
-        co_await serve_models(core, exchange, facts.request_id, facts.status);
+        std::string_view wanted;
+        if (head.path.starts_with(kModelPrefix)) wanted = head.path.substr(kModelPrefix.size());
+        co_await serve_models(core, exchange, wanted, facts.request_id, facts.status);
     }
     account(*core, facts);
 }
 
 Task<void> route(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
     const RequestHead& head = exchange.head();
+    std::string_view wanted = head.path;
+    if (wanted.starts_with(kModelPrefix) && wanted != kModelPrefix) wanted = "/v1/models";
     const Path* known = nullptr;
     for (const Path& path : kPaths)
-        if (path.path == head.path) known = &path;
+        if (path.path == wanted) known = &path;
     const bool matches = known != nullptr && known->method == head.method;
     if (matches && known->method == "POST")
         co_await serve_turn(core, exchange, known->endpoint);

@@ -97,6 +97,7 @@ class FakeNode {
     bool read_body = true;  // Before the behaviour runs.
     int health_status = 200;
     std::string models;
+    std::string models_key;  // What `authorization` must be for them; empty = anything.
     std::vector<NodeRequest> turns;
     int probes = 0;
 
@@ -109,7 +110,10 @@ class FakeNode {
             co_return;
         }
         if (path == "/v1/models") {
-            (void)co_await exchange.respond(200, HeaderList{}, models);
+            const bool allowed =
+                models_key.empty() || exchange.head().find("authorization") == models_key;
+            const int status = allowed ? 200 : 401;
+            (void)co_await exchange.respond(status, HeaderList{}, models);
             co_return;
         }
         turns.push_back(request_of(exchange.head()));

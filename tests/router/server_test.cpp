@@ -125,6 +125,32 @@ TEST_F(ServerTest, ModelsAreTheUnion) {
     expect_error(get("/v1/models"), 503, "no_node");
 }
 
+TEST_F(ServerTest, OneModel) {
+    add_nodes(1);
+    nodes_[0]->models = R"({"data":[{"id":"a/b c","object":"model"},{"id":"m"}]})";
+    config_.nodes.push_back({nodes_[0]->id, nodes_[0]->address(), 1.0});
+    start_router(nullptr);
+    wait_ready();
+    EXPECT_EQ(get("/v1/models/m").body, R"({"id":"m"})");
+    for (const char* path : {"/v1/models/a%2Fb%20c", "/v1/models/a/b%20c"})
+        EXPECT_EQ(get(path).body, R"({"id":"a/b c","object":"model"})") << path;
+    expect_error(get("/v1/models/none"), 404, "model_not_found");
+    EXPECT_NE(get("/v1/models/none").body.find("\"param\":\"model\""), std::string::npos);
+    expect_error(get("/v1/models/"), 404, "unknown_url");
+    expect_error(call("DELETE", "/v1/models/m"), 405, "method_not_allowed");
+}
+
+TEST_F(ServerTest, ModelsOfNodesThatWantAKey) {
+    add_nodes(1);
+    nodes_[0]->models_key = "Bearer k";
+    config_.nodes.push_back({nodes_[0]->id, nodes_[0]->address(), 1.0});
+    start_router(nullptr);
+    wait_ready();
+    EXPECT_EQ(call("GET", "/v1/models", "", {{"authorization", "Bearer k"}}).status, 200);
+    EXPECT_EQ(call("GET", "/v1/models/m", "", {{"authorization", "Bearer k"}}).status, 200);
+    expect_error(get("/v1/models"), 401, "unauthorized");
+}
+
 TEST_F(ServerTest, AdminListsTheNodes) {
     add_nodes(2);
     NodeRecord record = record_of(*nodes_[0]);
