@@ -7,7 +7,7 @@
 #include <set>
 
 #include "common/net/http_server.h"
-#include "router/session_key.h"
+#include "router/session/session_key.h"
 
 namespace hearth {
 namespace {

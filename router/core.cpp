@@ -5,7 +5,7 @@
 #include <random>
 
 #include "common/base/log.h"
-#include "router/health.h"
+#include "router/members/health.h"
 
 namespace hearth {
 namespace {

@@ -5,11 +5,11 @@
 #include "common/base/rng.h"
 #include "common/net/http_client.h"
 #include "common/redis/metadata_store.h"
-#include "router/bindings.h"
 #include "router/config.h"
-#include "router/membership.h"
+#include "router/members/membership.h"
 #include "router/metrics.h"
-#include "router/session_key.h"
+#include "router/placement/bindings.h"
+#include "router/session/session_key.h"
 #include "router/task_group.h"
 
 namespace hearth {

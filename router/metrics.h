@@ -9,8 +9,8 @@
 
 #include "common/metrics/metrics.h"
 #include "common/wire/session_key.h"
-#include "router/membership.h"
-#include "router/placement.h"
+#include "router/members/membership.h"
+#include "router/placement/placement.h"
 
 namespace hearth {
 

@@ -5,11 +5,11 @@
 
 #include "common/base/log.h"
 #include "common/net/http_server.h"
-#include "router/admin.h"
+#include "router/admin/admin.h"
 #include "router/core.h"
-#include "router/models.h"
-#include "router/refusal.h"
-#include "router/turn.h"
+#include "router/relay/models.h"
+#include "router/relay/refusal.h"
+#include "router/relay/turn.h"
 
 namespace hearth {
 namespace {

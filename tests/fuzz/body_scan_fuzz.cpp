@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "router/body_scan.h"
+#include "router/session/body_scan.h"
 
 using hearth::BodyScan;
 

@@ -4,8 +4,8 @@
 #include <sstream>
 
 #include "router/core.h"
-#include "router/request_body.h"
-#include "router/turn.h"
+#include "router/relay/request_body.h"
+#include "router/relay/turn.h"
 #include "tests/router/fleet.h"
 
 namespace hearth {

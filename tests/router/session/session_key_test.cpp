@@ -1,5 +1,5 @@
 // The sources of a request's head: their order, their spelling, and what is never a session key.
-#include "router/session_key.h"
+#include "router/session/session_key.h"
 
 #include <gtest/gtest.h>
 

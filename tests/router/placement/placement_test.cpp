@@ -1,5 +1,5 @@
 // Placement: shares, minimal movement, heirs, golden vectors, and the choice for one turn.
-#include "router/placement.h"
+#include "router/placement/placement.h"
 
 #include <gtest/gtest.h>
 
@@ -32,7 +32,7 @@ std::uint32_t home_of(const SessionKey& key, const std::vector<Seat>& seats) {
     return seat_order(key, seats).front();
 }
 
-// Worked out apart from this code, by tests/router/placement_golden.py.
+// Worked out apart from this code, by tests/router/placement/placement_golden.py.
 TEST(Placement, GoldenVectors) {
     EXPECT_EQ(node_hash("node-1"), 0x94a9d40986da123dULL);
     EXPECT_EQ(node_hash(""), 0xc3817c016ba4ff30ULL);

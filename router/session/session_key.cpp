@@ -1,5 +1,5 @@
 // One pass over the request's fields finds the most wanted header that names the session.
-#include "router/session_key.h"
+#include "router/session/session_key.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // Merges what the store says with the static list, and publishes the result as a new snapshot.
-#include "router/membership.h"
+#include "router/members/membership.h"
 
 #include "common/base/log.h"
 

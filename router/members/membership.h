@@ -10,7 +10,7 @@
 #include "common/base/clock.h"
 #include "common/wire/records.h"
 #include "router/config.h"
-#include "router/placement.h"
+#include "router/placement/placement.h"
 
 namespace hearth {
 

@@ -1,13 +1,13 @@
 // Cuts model lists into entries with the router's own JSON scanner, and puts them together again.
-#include "router/models.h"
+#include "router/relay/models.h"
 
 #include <charconv>
 #include <optional>
 #include <set>
 
 #include "common/base/log.h"
-#include "router/json_scanner.h"
-#include "router/refusal.h"
+#include "router/relay/refusal.h"
+#include "router/session/json_scanner.h"
 
 namespace hearth {
 namespace {

@@ -1,5 +1,5 @@
 // Which parts of a chat request name its session, and the anchor for those that have no name.
-#include "router/body_scan.h"
+#include "router/session/body_scan.h"
 
 #include <algorithm>
 

@@ -1,9 +1,9 @@
 // Membership and health rules: who is a member, who takes turns, who is walked past.
-#include "router/membership.h"
+#include "router/members/membership.h"
 
 #include <gtest/gtest.h>
 
-#include "router/health.h"
+#include "router/members/health.h"
 
 namespace hearth {
 namespace {

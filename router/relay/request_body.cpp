@@ -1,5 +1,5 @@
 // Reads a body piece by piece into the kept text while there is room, else into a scratch buffer.
-#include "router/request_body.h"
+#include "router/relay/request_body.h"
 
 #include <algorithm>
 

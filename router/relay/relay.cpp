@@ -1,5 +1,5 @@
 // Headers rewritten once, body bytes forwarded as they come, and who is to blame when it breaks.
-#include "router/relay.h"
+#include "router/relay/relay.h"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 // BodyScan: which field wins, which requests are one chat, and that cuts and escapes change
 // nothing.
-#include "router/body_scan.h"
+#include "router/session/body_scan.h"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "common/net/http_client.h"
-#include "router/membership.h"
+#include "router/members/membership.h"
 
 namespace hearth {
 

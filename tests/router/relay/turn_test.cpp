@@ -2,7 +2,7 @@
 #include <set>
 #include <sstream>
 
-#include "router/session_key.h"
+#include "router/session/session_key.h"
 #include "tests/router/fleet.h"
 
 namespace hearth {

@@ -1,5 +1,5 @@
 // Rendezvous scores, the order they give, and the choice for one turn.
-#include "router/placement.h"
+#include "router/placement/placement.h"
 
 #include <algorithm>
 #include <cmath>

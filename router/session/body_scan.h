@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "common/wire/digest.h"
-#include "router/json_scanner.h"
-#include "router/session_key.h"
+#include "router/session/json_scanner.h"
+#include "router/session/session_key.h"
 
 namespace hearth {
 

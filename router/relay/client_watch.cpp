@@ -1,5 +1,5 @@
 // wait_client_gone() as a child of the turn.
-#include "router/client_watch.h"
+#include "router/relay/client_watch.h"
 
 #include <exception>
 

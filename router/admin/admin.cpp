@@ -1,7 +1,7 @@
 // Writes the node list as JSON.
-#include "router/admin.h"
+#include "router/admin/admin.h"
 
-#include "router/refusal.h"
+#include "router/relay/refusal.h"
 
 namespace hearth {
 namespace {

@@ -1,5 +1,5 @@
 // A least-recently-used map: a list in order of use and an index into it.
-#include "router/bindings.h"
+#include "router/placement/bindings.h"
 
 namespace hearth {
 

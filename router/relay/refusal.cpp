@@ -1,5 +1,5 @@
 // Error objects of the router's own making.
-#include "router/refusal.h"
+#include "router/relay/refusal.h"
 
 namespace hearth {
 

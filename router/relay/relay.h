@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "router/client_watch.h"
 #include "router/core.h"
-#include "router/refusal.h"
-#include "router/request_body.h"
+#include "router/relay/client_watch.h"
+#include "router/relay/refusal.h"
+#include "router/relay/request_body.h"
 
 namespace hearth {
 

@@ -1,5 +1,5 @@
 // The rules that make probes and failed connections into up or down.
-#include "router/health.h"
+#include "router/members/health.h"
 
 namespace hearth {
 

@@ -1,6 +1,6 @@
 // JsonScanner against a grammar of cases, the JSONTestSuite, and every way to cut a document in
 // two.
-#include "router/json_scanner.h"
+#include "router/session/json_scanner.h"
 
 #include <gtest/gtest.h>
 

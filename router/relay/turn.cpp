@@ -1,13 +1,13 @@
 // The life of one turn: each step either goes on or has answered the client.
-#include "router/turn.h"
+#include "router/relay/turn.h"
 
 #include <algorithm>
 #include <cctype>
 #include <exception>
 
 #include "common/base/log.h"
-#include "router/body_scan.h"
-#include "router/health.h"
+#include "router/members/health.h"
+#include "router/session/body_scan.h"
 
 namespace hearth {
 namespace {

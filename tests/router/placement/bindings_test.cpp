@@ -1,5 +1,5 @@
 // Bindings: bounded, least recently used goes first, a lower epoch never wins.
-#include "router/bindings.h"
+#include "router/placement/bindings.h"
 
 #include <gtest/gtest.h>
 

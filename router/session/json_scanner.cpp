@@ -1,5 +1,5 @@
 // The grammar of JSON as a state machine over single bytes, with runs of plain text taken at once.
-#include "router/json_scanner.h"
+#include "router/session/json_scanner.h"
 
 namespace hearth {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "router/relay.h"
+#include "router/relay/relay.h"
 
 namespace hearth {
 
