@@ -55,7 +55,7 @@ Task<void> probe_node(std::shared_ptr<RouterCore> core, Member member, milliseco
 
 RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, MetadataStore* metadata,
                        const Clock& time)
-    : config(settings),
+    : config(std::make_shared<const RouterConfig>(settings)),
       store(metadata),
       clock(time),
       keys(key_options(settings)),
@@ -88,12 +88,12 @@ Task<void> poll_members(std::shared_ptr<RouterCore> core) {
                 log::warn("metadata store is down; the last members stand",
                           {{"error", records.error().message}});
         }
-        more = co_await core->background.pause(milliseconds(core->config.membership_refresh_ms));
+        more = co_await core->background.pause(milliseconds(core->config->membership_refresh_ms));
     }
 }
 
 Task<void> probe_nodes(std::shared_ptr<RouterCore> core) {
-    const milliseconds interval(core->config.health_interval_ms);
+    const milliseconds interval(core->config->health_interval_ms);
     const milliseconds timeout = std::max(interval, kProbeTimeoutMin);
     MonotonicNs due = 0;
     bool more = true;

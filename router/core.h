@@ -1,6 +1,8 @@
 // RouterCore: what all requests of one router share.
 #pragma once
 
+#include <memory>
+
 #include "common/base/clock.h"
 #include "common/base/rng.h"
 #include "common/net/http_client.h"
@@ -22,7 +24,8 @@ struct RouterCore {
 
     std::string fresh_id();  // 16 hex digits, for a request that brought no id.
 
-    const RouterConfig config;
+    // Immutable; a reload puts a new one in its place. Read it anew after each wait.
+    std::shared_ptr<const RouterConfig> config;
     MetadataStore* const store;  // Null: static nodes only, and no session is ever an exception.
     const Clock& clock;
     const SessionKeys keys;

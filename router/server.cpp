@@ -135,7 +135,7 @@ Result<void> RouterServer::State::listen(std::unique_ptr<HttpServer>& made,
     HttpServer::Options options;
     options.address = parts->first;
     options.port = parts->second;
-    options.limits.connections_max = static_cast<std::size_t>(core->config.connections_max);
+    options.limits.connections_max = static_cast<std::size_t>(core->config->connections_max);
     made = std::make_unique<HttpServer>(
         loop, options,
         [shared = core, serve](ServerExchange& exchange) { return serve(shared, exchange); });
@@ -151,7 +151,7 @@ RouterServer::~RouterServer() {
 }
 
 Result<void> RouterServer::start() {
-    const RouterConfig& config = state_->core->config;
+    const RouterConfig& config = *state_->core->config;
     if (auto done = state_->listen(state_->server, config.listen, &route); !done) return done;
     if (!config.admin_listen.empty())
         if (auto done = state_->listen(state_->admin, config.admin_listen, &serve_admin); !done)

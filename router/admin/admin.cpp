@@ -78,7 +78,7 @@ Task<void> serve_admin(std::shared_ptr<RouterCore> core, ServerExchange& exchang
     }
     const bool directory_up = core->store != nullptr && core->store->up();
     const std::string body =
-        nodes_body(*core->membership.now(), core->config.cluster, directory_up);
+        nodes_body(*core->membership.now(), core->config->cluster, directory_up);
     HeaderList headers{{"content-type", "application/json"}};
     (void)co_await exchange.respond(200, std::move(headers), body);
 }

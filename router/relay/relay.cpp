@@ -100,7 +100,7 @@ HeaderList Relay::answer_headers(const ResponseHead& head) const {
         headers.emplace_back(field.name, field.value);
     }
     headers.emplace_back("x-request-id", facts_.request_id);
-    if (core_.config.expose_route)
+    if (core_.config->expose_route)
         headers.emplace_back(header::kRoute, "node=" + facts_.node +
                                                  ";reason=" + to_string(*facts_.reason) +
                                                  ";key=" + to_string(*facts_.source));
@@ -217,7 +217,7 @@ Task<Relay::Outcome> Relay::fail_body(Error error) {
 
 Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, const Member& member,
                                         bool pass_busy) {
-    milliseconds timeout(core_.config.first_byte_timeout_ms);
+    milliseconds timeout(core_.config->first_byte_timeout_ms);
     if (write_failed_) timeout = kEarlyAnswerMs;
     const auto head = co_await upstream.read_head(timeout);
     if (!head) {
@@ -254,7 +254,7 @@ Task<Relay::Outcome> Relay::fail(Error error) {
 }
 
 Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const ResponseHead& head) {
-    milliseconds timeout(core_.config.first_byte_timeout_ms);
+    milliseconds timeout(core_.config->first_byte_timeout_ms);
     std::string body;
     while (true) {
         const auto piece = co_await upstream.read_body_some(timeout);
@@ -264,7 +264,7 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
         }
         if (piece->empty()) break;
         body.append(*piece);
-        timeout = milliseconds(core_.config.idle_stream_timeout_ms);
+        timeout = milliseconds(core_.config->idle_stream_timeout_ms);
     }
     facts_.first_byte = core_.clock.now();
     HeaderList headers = answer_headers(head);
@@ -274,8 +274,8 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
 }
 
 Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const ResponseHead& head) {
-    const milliseconds idle(core_.config.idle_stream_timeout_ms);
-    const milliseconds first(core_.config.first_byte_timeout_ms);
+    const milliseconds idle(core_.config->idle_stream_timeout_ms);
+    const milliseconds first(core_.config->first_byte_timeout_ms);
     EventEnds events;
     bool started = false;
     while (true) {

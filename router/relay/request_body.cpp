@@ -48,7 +48,7 @@ Task<Result<std::string_view>> RequestBody::read(bool must_keep) {
     if (!n) co_return n.error();
     read_bytes_ += got;
     ended_ = got == 0;
-    const auto limit = static_cast<std::size_t>(core_.config.body_bytes_max);
+    const auto limit = static_cast<std::size_t>(core_.config->body_bytes_max);
     if (read_bytes_ > limit)
         co_return make_error(ErrorCode::kTooLarge,
                              "the request body is larger than " + std::to_string(limit) + " bytes");

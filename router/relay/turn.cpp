@@ -67,7 +67,7 @@ class Turn {
 
 Task<void> Turn::run() {
     const RequestHead& head = exchange_.head();
-    const auto limit = static_cast<std::uint64_t>(core_.config.body_bytes_max);
+    const auto limit = static_cast<std::uint64_t>(core_.config->body_bytes_max);
     if (core_.draining) {
         core_.metrics.rejected("draining");
         Refusal refusal{503, "draining", "this router is shutting down", {}, 1};
@@ -104,7 +104,7 @@ Task<bool> Turn::find_key() {
 }
 
 Task<bool> Turn::scan_body() {
-    BodyScan scan(core_.config.session_from_user);
+    BodyScan scan(core_.config->session_from_user);
     auto progress = BodyScan::Progress::kMore;
     while (progress == BodyScan::Progress::kMore) {
         const auto piece = co_await relay_.body().read(true);
