@@ -46,6 +46,7 @@ class Deadline {
 
     void set(std::chrono::milliseconds after);  // From now; replaces an earlier one.
     void clear();
+    MonotonicNs due() const { return at_; }    // Far in the future while not set.
     bool expired() const { return expired_; }  // Since the last set().
 
   private:

@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "common/base/log.h"
@@ -41,6 +43,33 @@ void turn_away(Tcp::socket socket) {
     socket.read_some(asio::buffer(scratch), ignored);
 }
 
+// What one client is known by: its IPv4 address, or its IPv6 network of 64 bits, since whoever has
+// one address of those has them all.
+using Origin = std::array<unsigned char, 8>;
+
+Origin origin_of(const Tcp::socket& socket) {
+    Origin origin{};
+    error_code ec;
+    const asio::ip::address address = socket.remote_endpoint(ec).address();
+    if (ec) return origin;
+    if (address.is_v4() || address.to_v6().is_v4_mapped()) {
+        const auto v4 = address.is_v4()
+                            ? address.to_v4()
+                            : asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6());
+        const auto bytes = v4.to_bytes();
+        // A prefix that no IPv6 network has.
+        std::copy(bytes.begin(), bytes.end(), origin.begin() + 4);
+        return origin;
+    }
+    const auto bytes = address.to_v6().to_bytes();
+    std::copy_n(bytes.begin(), origin.size(), origin.begin());
+    return origin;
+}
+
+// The share of connections that is closed at once when there is no room, so that looking for them
+// stays cheap under a flood.
+constexpr std::size_t kEvictShare = 64;
+
 }  // namespace
 
 // Shared by the server and by the coroutines it started. One io_context.
@@ -58,6 +87,10 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
     static Task<void> accept_loop(std::shared_ptr<State> self);
     static Task<void> run(std::shared_ptr<State> self, ConnectionPtr connection);
     void adopt(Tcp::socket socket);
+    bool make_room();
+    bool admit_origin(const Origin& origin);
+    void forget_origin(const Origin& origin);
+    void ended(const ConnectionPtr& connection, const Origin& origin);
     void stop_accepting();
     void cut_all();
     Task<void> wait_until_empty(milliseconds limit);
@@ -69,6 +102,8 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
     asio::steady_timer accept_pause;
     asio::steady_timer all_gone;  // Cancelled when the last connection has ended.
     std::unordered_set<ConnectionPtr> connections;
+    std::size_t evicted = 0;                // Of `connections`: closed, and about to end.
+    std::map<Origin, std::size_t> origins;  // Connections of each; only kept when bounded.
     Tcp::endpoint local;
     bool accepting = false;  // accept_loop() has not ended.
 };
@@ -113,6 +148,7 @@ Task<void> HttpServer::State::accept_loop(std::shared_ptr<State> self) {
         }
         if (ec == asio::error::connection_aborted) continue;
         // Out of descriptors or memory: the backlog keeps the clients until some are freed.
+        self->make_room();
         log::warn("accept failed", {{"error", ec.message()}});
         self->accept_pause.expires_after(kAcceptPauseMs);
         co_await self->accept_pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
@@ -131,18 +167,67 @@ Task<void> HttpServer::State::run(std::shared_ptr<State> self, ConnectionPtr con
 }
 
 void HttpServer::State::adopt(Tcp::socket socket) {
-    if (connections.size() >= options.limits.connections_max) {
+    const bool full = connections.size() - evicted >= options.limits.connections_max;
+    Origin origin{};
+    if (options.limits.connections_per_address_max > 0) origin = origin_of(socket);
+    if (!admit_origin(origin)) {
+        turn_away(std::move(socket));
+        return;
+    }
+    if (full && !make_room()) {
+        forget_origin(origin);
         turn_away(std::move(socket));
         return;
     }
     const auto connection = std::make_shared<ServerConnection>(context, std::move(socket));
     connections.insert(connection);
-    const auto ended = [self = shared_from_this(), connection](std::exception_ptr) {
-        self->connections.erase(connection);
-        if (self->connections.empty()) self->all_gone.cancel();
+    const auto when_over = [self = shared_from_this(), connection, origin](std::exception_ptr) {
+        self->ended(connection, origin);
     };
     asio::co_spawn(io, run(shared_from_this(), connection),
-                   asio::bind_cancellation_slot(connection->cancellation().slot(), ended));
+                   asio::bind_cancellation_slot(connection->cancellation().slot(), when_over));
+}
+
+void HttpServer::State::ended(const ConnectionPtr& connection, const Origin& origin) {
+    connections.erase(connection);
+    forget_origin(origin);
+    if (connection->evicted()) --evicted;
+    if (connections.empty()) all_gone.cancel();
+}
+
+// Closes those that wait for a request, longest first, then those in the middle of a head: a
+// flood of them must not keep others out. False if everybody is being served.
+bool HttpServer::State::make_room() {
+    using Leisure = ServerConnection::Leisure;
+    std::vector<ServerConnection*> idle;
+    for (const ConnectionPtr& connection : connections)
+        if (connection->leisure() != Leisure::kBusy) idle.push_back(connection.get());
+    if (idle.empty()) return false;
+    const std::size_t wanted = 1 + options.limits.connections_max / kEvictShare;
+    const std::size_t count = std::min(idle.size(), wanted);
+    const auto goes_first = [](const ServerConnection* a, const ServerConnection* b) {
+        if (a->leisure() != b->leisure()) return a->leisure() == Leisure::kIdle;
+        return a->read_due() < b->read_due();
+    };
+    const auto nth = idle.begin() + static_cast<std::ptrdiff_t>(count) - 1;
+    std::nth_element(idle.begin(), nth, idle.end(), goes_first);
+    for (auto each = idle.begin(); each <= nth; ++each) (*each)->evict();
+    evicted += count;
+    return true;
+}
+
+bool HttpServer::State::admit_origin(const Origin& origin) {
+    const std::size_t bound = options.limits.connections_per_address_max;
+    if (bound == 0) return true;
+    std::size_t& open = origins[origin];
+    if (open >= bound) return false;
+    ++open;
+    return true;
+}
+
+void HttpServer::State::forget_origin(const Origin& origin) {
+    const auto known = origins.find(origin);
+    if (known != origins.end() && --known->second == 0) origins.erase(known);
 }
 
 void HttpServer::State::stop_accepting() {

@@ -17,11 +17,19 @@ namespace hearth {
 
 struct ServerLimits {
     HeadLimits head;
-    std::chrono::milliseconds head_timeout{10'000};   // First byte of a head to its last.
-    std::chrono::milliseconds idle_timeout{75'000};   // Between requests on one connection.
-    std::chrono::milliseconds body_timeout{30'000};   // Between two reads of a body.
-    std::chrono::milliseconds write_timeout{30'000};  // One write to a client that does not read.
+    std::chrono::milliseconds head_timeout{10'000};  // First byte of a head to its last.
+    std::chrono::milliseconds idle_timeout{75'000};  // Between requests on one connection.
+    std::chrono::milliseconds body_timeout{30'000};  // Between two reads of a body.
+    // A client that is waited for must send its body at this rate, measured over `body_window`;
+    // bytes a second, 0 = any rate.
+    std::size_t body_rate_min = 500;
+    std::chrono::milliseconds body_window{10'000};
+    // For 16 KiB of an answer (or what is left of it) that a client is slow to read.
+    std::chrono::milliseconds write_timeout{30'000};
+    // When full, a newcomer takes the place of a connection that waits for a request, or of one
+    // whose request head is not whole yet; if there is none, it gets a 503.
     std::size_t connections_max = 4096;
+    std::size_t connections_per_address_max = 0;  // Of one IPv4 address or IPv6 /64; 0 = no bound.
 };
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;

@@ -81,6 +81,11 @@ void ServerConnection::close_if_idle() {
     if (idle_) stream_.close();
 }
 
+ServerConnection::Leisure ServerConnection::leisure() const {
+    if (!in_head_ || evicted_) return Leisure::kBusy;
+    return idle_ ? Leisure::kIdle : Leisure::kInHead;
+}
+
 Task<void> ServerConnection::serve() {
     while (true) {
         const bool got = co_await read_request();
@@ -130,9 +135,10 @@ Task<bool> ServerConnection::read_more_of_head(MonotonicNs& head_deadline) {
         head_deadline = now() + context_.limits.head_timeout.count() * kMs;
     milliseconds timeout = context_.limits.idle_timeout;
     if (!idle_) timeout = until(head_deadline);
+    in_head_ = true;
     Result<std::size_t> n = co_await stream_.fill(timeout);
     const bool was_idle = idle_;
-    idle_ = false;
+    idle_ = in_head_ = false;
     if (n.ok() && *n > 0) co_return true;
     if (!n.ok() && !was_idle && n.error().code == ErrorCode::kTimeout) {
         const HeadError error{408, "the request head did not arrive in time"};
@@ -149,6 +155,8 @@ void ServerConnection::begin_exchange() {
     answer_ = Answer::kNone;
     close_after_ = !head_.keep_alive;
     no_body_out_ = false;
+    body_waited_ = 0;
+    body_arrived_ = 0;
     out_.clear();
 }
 
@@ -245,8 +253,7 @@ Task<Result<std::size_t>> ServerConnection::read_body_some(asio::mutable_buffer 
             stream_.consume(take);
             n = take;
         } else {
-            n = co_await stream_.read_some(asio::buffer(buffer, want),
-                                           context_.limits.body_timeout);
+            n = co_await wait_for_body(asio::buffer(buffer, want));
             if (n.ok() && *n == 0)
                 n = make_error(ErrorCode::kUnavailable,
                                "the client closed in the middle of the body");
@@ -260,11 +267,40 @@ Task<Result<std::size_t>> ServerConnection::read_body_some(asio::mutable_buffer 
     co_return n;
 }
 
+// Reads into `buffer`, or behind the unread bytes if it is empty. Only time spent waiting for the
+// client counts towards its rate: it is not to blame for a slow node.
+Task<Result<std::size_t>> ServerConnection::wait_for_body(asio::mutable_buffer buffer) {
+    const ServerLimits& limits = context_.limits;
+    const MonotonicNs window = limits.body_window.count() * kMs;
+    const auto due = static_cast<std::size_t>(limits.body_window.count()) * limits.body_rate_min;
+    while (true) {
+        milliseconds timeout = limits.body_timeout;
+        const bool windowed = due > 0 && milliseconds((window - body_waited_) / kMs + 1) < timeout;
+        if (windowed) timeout = milliseconds((window - body_waited_) / kMs + 1);
+        const MonotonicNs before = now();
+        Result<std::size_t> n = std::size_t{0};
+        if (buffer.size() > 0)
+            n = co_await stream_.read_some(buffer, timeout);
+        else
+            n = co_await stream_.fill(timeout);
+        body_waited_ += now() - before;
+        if (n.ok()) body_arrived_ += *n;
+        if (due > 0 && body_waited_ >= window) {
+            if (body_arrived_ * 1000 < due)
+                co_return make_error(ErrorCode::kTimeout, "the request body comes too slowly");
+            body_waited_ = 0;
+            body_arrived_ = 0;
+        }
+        const bool only_window = windowed && !n.ok() && n.error().code == ErrorCode::kTimeout;
+        if (!only_window) co_return n;
+    }
+}
+
 // One read's worth of a chunked body; 0 at the end.
 Task<Result<std::size_t>> ServerConnection::read_chunked(asio::mutable_buffer buffer) {
     while (true) {
         if (stream_.unread().empty()) {
-            Result<std::size_t> n = co_await stream_.fill(context_.limits.body_timeout);
+            Result<std::size_t> n = co_await wait_for_body(asio::mutable_buffer());
             if (!n) co_return n.error();
             if (*n == 0)
                 co_return make_error(ErrorCode::kUnavailable,

@@ -36,7 +36,17 @@ class ServerConnection final : public ServerExchange {
     // Reads requests and runs the handler until either side closes. Returns with the socket closed.
     Task<void> serve();
 
-    void close_if_idle();              // Between two requests: closes.
+    void close_if_idle();  // Between two requests: closes.
+    // Whether nothing was promised to the client yet: it is between two requests or in the middle
+    // of a head. The first kind goes first when room is needed.
+    enum class Leisure { kIdle, kInHead, kBusy };
+    Leisure leisure() const;
+    MonotonicNs read_due() const { return stream_.read_due(); }
+    void evict() {
+        evicted_ = true;
+        stream_.close();
+    }
+    bool evicted() const { return evicted_; }
     void close() { stream_.close(); }  // Ends every operation.
     bool open() const { return stream_.open(); }
     asio::cancellation_signal& cancellation() { return cancellation_; }
@@ -65,6 +75,7 @@ class ServerConnection final : public ServerExchange {
     Task<void> refuse(const HeadError& error);
     Task<void> linger();
 
+    Task<Result<std::size_t>> wait_for_body(asio::mutable_buffer buffer);
     Task<Result<std::size_t>> read_chunked(asio::mutable_buffer buffer);
     Task<Result<void>> send_continue();
     bool body_can_be_skipped() const;
@@ -81,12 +92,16 @@ class ServerConnection final : public ServerExchange {
     bool body_done_ = true;        // The request body was read to its end.
     bool continue_owed_ = false;   // The client waits for 100 Continue.
     Answer answer_ = Answer::kNone;
-    bool close_after_ = false;  // This answer is the last one on the connection.
-    bool linger_ = false;       // The client may still be sending: let it read the answer.
-    bool no_body_out_ = false;  // HEAD, 204, 304: writes are dropped.
-    bool idle_ = false;         // Waiting for the first byte of a request.
-    std::string out_;           // An answer's head until it is written; reused.
-    std::string chunk_line_;    // The size line of the chunk being written; reused.
+    bool close_after_ = false;      // This answer is the last one on the connection.
+    bool linger_ = false;           // The client may still be sending: let it read the answer.
+    bool no_body_out_ = false;      // HEAD, 204, 304: writes are dropped.
+    bool idle_ = false;             // Waiting for the first byte of a request.
+    bool in_head_ = false;          // Waiting for a byte of a request's head.
+    bool evicted_ = false;          // Closed to make room for another.
+    MonotonicNs body_waited_ = 0;   // For the client, in the running window.
+    std::size_t body_arrived_ = 0;  // Bytes, in the running window.
+    std::string out_;               // An answer's head until it is written; reused.
+    std::string chunk_line_;        // The size line of the chunk being written; reused.
 };
 
 }  // namespace hearth

@@ -10,6 +10,14 @@ namespace hearth {
 
 using boost::system::error_code;
 
+namespace {
+
+// A reader that takes less than this within a write's timeout is cut: one byte now and then must
+// not keep a connection.
+constexpr std::size_t kWriteProgressBytes = 16 * 1024;
+
+}  // namespace
+
 TcpStream::TcpStream(Tcp::socket socket, const std::shared_ptr<Deadlines>& deadlines)
     : socket_(std::move(socket)),
       read_deadline_(deadlines, [this] { cancel(); }),
@@ -104,17 +112,27 @@ Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,
 
 Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds timeout) {
     std::size_t left = asio::buffer_size(parts);
+    std::size_t renew_at = left;  // With this much left the reader has earned a new deadline.
+    bool waited = false;
     error_code ec;
     while (left > 0) {
         std::size_t n = socket_.write_some(parts, ec);
         if (ec == asio::error::would_block) {
-            write_deadline_.set(timeout);
+            if (left <= renew_at) {
+                write_deadline_.set(timeout);
+                renew_at = left - std::min(left, kWriteProgressBytes);
+            } else if (write_deadline_.expired()) {
+                co_return make_error(ErrorCode::kTimeout, "write timed out");
+            }
+            waited = true;
             co_await socket_.async_wait(Tcp::socket::wait_write,
                                         asio::redirect_error(asio::use_awaitable, ec));
-            write_deadline_.clear();
             n = 0;
         }
-        if (ec) co_return failure(ec, write_deadline_, "write");
+        if (ec) {
+            write_deadline_.clear();
+            co_return failure(ec, write_deadline_, "write");
+        }
         wrote_any_ = wrote_any_ || n > 0;
         left -= n;
         for (asio::const_buffer& part : parts) {
@@ -123,6 +141,7 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
             n -= step;
         }
     }
+    if (waited) write_deadline_.clear();
     co_return Result<void>{};
 }
 

@@ -46,10 +46,13 @@ class TcpStream {
                                         std::chrono::milliseconds timeout);
 
     // Writes everything. Tries at once and suspends only if the socket is full. A failure is final.
+    // kTimeout if the peer takes less than 16 KiB (or the rest) within `timeout`.
     Task<Result<void>> write(WriteParts parts, std::chrono::milliseconds timeout);
     Task<Result<void>> write(std::string_view bytes, std::chrono::milliseconds timeout) {
         return write(WriteParts{asio::const_buffer(bytes.data(), bytes.size())}, timeout);
     }
+    // When the running read gives up; orders connections by how long they have been silent.
+    MonotonicNs read_due() const { return read_deadline_.due(); }
     bool wrote_any() const { return wrote_any_; }
     void reset_wrote_any() { wrote_any_ = false; }
 

@@ -14,7 +14,9 @@ TEST_F(HttpServerLifeTest, ConnectionsAreBounded) {
     start(limits);
     RawClient one(io_, server_->port());
     RawClient two(io_, server_->port());
-    ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 2; }));
+    for (RawClient* busy : {&one, &two})
+        run_until_done(io_, busy->send("GET /gone HTTP/1.1\r\nHost: a\r\n\r\n"));
+    ASSERT_TRUE(run_until(io_, [&] { return seen_.waiting == 2; }));
     const std::string answer = talk("");
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
     EXPECT_NE(answer.find("\"error\""), std::string::npos) << answer;
