@@ -90,6 +90,14 @@ Result<void> check(const RouterConfig& config) {
     if (config.membership_refresh_ms < 10)
         return bad("membership_refresh_ms", "must be at least 10ms");
     if (config.health_interval_ms < 10) return bad("health_interval_ms", "must be at least 10ms");
+    const std::pair<const char*, std::int64_t> waits[] = {
+        {"head_timeout_ms", config.head_timeout_ms},
+        {"idle_timeout_ms", config.idle_timeout_ms},
+        {"body_timeout_ms", config.body_timeout_ms},
+        {"write_timeout_ms", config.write_timeout_ms},
+    };
+    for (const auto& [field, value] : waits)
+        if (value < 10 || value > 86'400'000) return bad(field, "must be between 10ms and 24h");
     if (config.connect_timeout_ms < 1) return bad("connect_timeout_ms", "must be at least 1ms");
     if (config.first_byte_timeout_ms < 1)
         return bad("first_byte_timeout_ms", "must be at least 1ms");
@@ -105,7 +113,19 @@ void RouterConfig::declare(Options& options) {
     options.add("admin_listen", admin_listen,
                 "host:port of the admin API, for operators only; empty = none");
     options.add("connections_max", connections_max, 1, 1'000'000,
-                "Client connections at once; more are turned away with 503");
+                "Client connections at once; when full, idle ones go first, then 503");
+    options.add("connections_per_address_max", connections_per_address_max, 0, 1'000'000,
+                "Connections of one IPv4 address or IPv6 /64; 0 = no bound");
+    options.add_duration_ms("head_timeout_ms", head_timeout_ms,
+                            "Time for a request's head, first byte to last");
+    options.add_duration_ms("idle_timeout_ms", idle_timeout_ms,
+                            "How long a connection may wait between two requests");
+    options.add_duration_ms("body_timeout_ms", body_timeout_ms,
+                            "Longest silence of a client in the middle of a request body");
+    options.add("body_rate_min", body_rate_min, 0, 1LL << 30,
+                "Bytes a second that a client must send of a body, over 10 s; 0 = any rate");
+    options.add_duration_ms("write_timeout_ms", write_timeout_ms,
+                            "Time for a client to take 16 KiB of an answer");
     options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
     options.add_secret("redis_password", redis_password, "Password for AUTH");
     options.add("cluster", cluster, "Name that separates fleets in one Redis");

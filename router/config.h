@@ -19,6 +19,12 @@ struct RouterConfig {
     std::string listen = "127.0.0.1:8080";
     std::string admin_listen = "127.0.0.1:8081";  // Empty = no admin API.
     std::int64_t connections_max = 16'384;
+    std::int64_t connections_per_address_max = 0;  // 0 = no bound.
+    std::int64_t head_timeout_ms = 10'000;
+    std::int64_t idle_timeout_ms = 75'000;
+    std::int64_t body_timeout_ms = 30'000;
+    std::int64_t body_rate_min = 500;  // Bytes a second; 0 = any.
+    std::int64_t write_timeout_ms = 30'000;
     std::string redis;  // host:port; empty = static nodes only.
     std::string redis_password;
     std::string cluster = "default";

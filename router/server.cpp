@@ -29,6 +29,20 @@ constexpr std::array<Path, 6> kPaths = {{
     {"/metrics", "GET", Endpoint::kOther},
 }};
 
+ServerLimits limits_of(const RouterConfig& config) {
+    using std::chrono::milliseconds;
+    ServerLimits limits;
+    limits.head_timeout = milliseconds(config.head_timeout_ms);
+    limits.idle_timeout = milliseconds(config.idle_timeout_ms);
+    limits.body_timeout = milliseconds(config.body_timeout_ms);
+    limits.body_rate_min = static_cast<std::size_t>(config.body_rate_min);
+    limits.write_timeout = milliseconds(config.write_timeout_ms);
+    limits.connections_max = static_cast<std::size_t>(config.connections_max);
+    limits.connections_per_address_max =
+        static_cast<std::size_t>(config.connections_per_address_max);
+    return limits;
+}
+
 bool ready(const RouterCore& core) {
     const auto members = core.membership.now();
     for (std::size_t i = 0; i < members->seats.size(); ++i)
@@ -70,6 +84,8 @@ Task<void> serve_other(std::shared_ptr<RouterCore> core, ServerExchange& exchang
     facts.endpoint = known != nullptr ? known->endpoint : Endpoint::kOther;
     facts.started = core->clock.now();
     facts.request_id = request_id_of(exchange.head(), *core);
+    facts.method = exchange.head().method;
+    facts.path = exchange.head().path;
     core->metrics.request_started(facts.endpoint);
     const RequestHead& head = exchange.head();
     if (known == nullptr) {
@@ -135,7 +151,7 @@ Result<void> RouterServer::State::listen(std::unique_ptr<HttpServer>& made,
     HttpServer::Options options;
     options.address = parts->first;
     options.port = parts->second;
-    options.limits.connections_max = static_cast<std::size_t>(core->config->connections_max);
+    options.limits = limits_of(*core->config);
     made = std::make_unique<HttpServer>(
         loop, options,
         [shared = core, serve](ServerExchange& exchange) { return serve(shared, exchange); });

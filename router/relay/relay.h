@@ -17,6 +17,8 @@ struct TurnFacts {
     Endpoint endpoint = Endpoint::kOther;
     MonotonicNs started = 0;
     std::string request_id;
+    std::string_view method, path;  // Of the client's request head.
+    std::size_t body_bytes = 0;     // Of the request, as far as it was read.
     std::optional<KeySource> source;
     std::optional<Reason> reason;
     std::string node;  // The last one that was tried.

@@ -16,6 +16,7 @@ namespace {
 // case another router has moved it.
 constexpr MonotonicNs kLocalTrust = 5 * kSecond;
 constexpr int kNodesTriedMax = 3;
+constexpr std::size_t kLoggedPathBytesMax = 256;
 
 // Where one turn stands. Lives in serve_turn()'s frame; its connection's coroutine.
 class Turn {
@@ -25,9 +26,14 @@ class Turn {
         facts_.endpoint = endpoint;
         facts_.started = core.clock.now();
         facts_.request_id = request_id_of(exchange.head(), core);
+        facts_.method = exchange.head().method;
+        facts_.path = exchange.head().path;
         core.metrics.request_started(endpoint);
     }
-    ~Turn() { account(core_, facts_); }
+    ~Turn() {
+        facts_.body_bytes = relay_.body().read_bytes();
+        account(core_, facts_);
+    }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
@@ -274,6 +280,9 @@ void account(RouterCore& core, const TurnFacts& facts) {
     if (!aborted.empty()) core.metrics.aborted(facts.endpoint, aborted);
     log::info("request", {{"request_id", facts.request_id},
                           {"route", to_string(facts.endpoint)},
+                          {"method", facts.method},
+                          {"path", facts.path.substr(0, kLoggedPathBytesMax)},
+                          {"body_bytes", facts.body_bytes},
                           {"status", status},
                           {"stream", facts.stream ? "true" : "false"},
                           {"node", facts.node},
