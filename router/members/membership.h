@@ -20,7 +20,8 @@ struct NodeStatus {
     Health health = Health::kUnknown;
     int failures = 0;  // Probes that failed, in a row.
     bool probing = false;
-    std::int64_t in_flight = 0;  // Turns of this router on the node.
+    std::int64_t in_flight = 0;         // Turns of this router on the node.
+    std::int64_t in_flight_tokens = 0;  // Estimate of their prompts' lengths.
 
     bool usable() const { return health != Health::kDown; }
 };

@@ -7,22 +7,19 @@
 
 #include "common/base/log.h"
 #include "router/members/health.h"
+#include "router/placement/placer.h"
 #include "router/session/body_scan.h"
 
 namespace hearth {
 namespace {
 
-// What this router remembers of a session is believed this long; then the store is asked again, in
-// case another router has moved it.
-constexpr MonotonicNs kLocalTrust = 5 * kSecond;
-constexpr int kNodesTriedMax = 3;
 constexpr std::size_t kLoggedPathBytesMax = 256;
 
 // Where one turn stands. Lives in serve_turn()'s frame; its connection's coroutine.
 class Turn {
   public:
     Turn(RouterCore& core, ServerExchange& exchange, Endpoint endpoint)
-        : core_(core), exchange_(exchange), relay_(core, exchange, facts_) {
+        : core_(core), exchange_(exchange), relay_(core, exchange, facts_), placer_(core) {
         facts_.endpoint = endpoint;
         facts_.started = core.clock.now();
         facts_.request_id = request_id_of(exchange.head(), core);
@@ -41,22 +38,9 @@ class Turn {
     Task<void> end() { return relay_.end(); }
 
   private:
-    // Select and reserve are one step: the node counts the turn from its choice to its end.
-    struct Reservation {
-        explicit Reservation(const Member& member) : status(member.status) { ++status->in_flight; }
-        ~Reservation() { --status->in_flight; }
-        Reservation(const Reservation&) = delete;
-        Reservation& operator=(const Reservation&) = delete;
-        std::shared_ptr<NodeStatus> status;
-    };
-
     Task<bool> find_key();
     Task<bool> scan_body();
     Task<bool> refuse_body(Error error);
-    Task<void> find_binding();
-    std::optional<Choice> place();
-    std::optional<Choice> next_heir() const;
-    void remember(const std::string& node_id, bool moved);
     Task<void> deliver();
     Task<void> give_up(Relay::Outcome last);
 
@@ -65,10 +49,7 @@ class Turn {
     TurnFacts facts_;
     Relay relay_;
     SessionKey session_;
-    bool first_turn_ = false;
-    std::shared_ptr<const Members> members_;
-    std::vector<std::uint32_t> order_;
-    std::vector<std::uint32_t> tried_;
+    Placer placer_;
 };
 
 Task<void> Turn::run() {
@@ -88,7 +69,9 @@ Task<void> Turn::run() {
     }
     const bool keyed = co_await find_key();
     if (!keyed) co_return;
-    co_await find_binding();
+    std::uint64_t body_bytes = head.content_length;
+    if (head.body != BodyKind::kLength) body_bytes = relay_.body().read_bytes();
+    co_await placer_.find(session_, body_bytes);
     co_await deliver();
 }
 
@@ -145,92 +128,24 @@ Task<bool> Turn::refuse_body(Error error) {
     co_return false;
 }
 
-// Look-up order: this router's memory, then the store; neither knows: home (design §6). Without a
-// store nobody could tell the other routers of an exception, so there are none.
-Task<void> Turn::find_binding() {
-    if (core_.store == nullptr) co_return;
-    const MonotonicNs now = core_.clock.now();
-    const Binding* known = core_.bindings.find(session_);
-    if (known != nullptr && now - known->confirmed < kLocalTrust) co_return;
-    const bool remembered = known != nullptr;
-    const auto found = co_await core_.store->find_session(session_);
-    const MonotonicNs answered = core_.clock.now();
-    const bool timeout = !found.ok() && found.error().code == ErrorCode::kTimeout;
-    core_.metrics.looked_up(found.ok() ? "ok"
-                            : timeout  ? "timeout"
-                                       : "error",
-                            seconds(answered - now));
-    if (!found) co_return;
-    if (found->has_value()) {
-        const SessionRecord& record = **found;
-        core_.bindings.put(session_, {record.node_id, record.epoch, false, answered});
-    } else {
-        first_turn_ = !remembered;
-    }
-}
-
-std::optional<Choice> Turn::place() {
-    members_ = core_.membership.now();
-    order_ = seat_order(session_, members_->seats);
-    Situation situation;
-    situation.first_turn = first_turn_;
-    if (const Binding* known = core_.bindings.find(session_)) {
-        situation.bound = members_->seat_of(known->node_id);
-        situation.moved = known->moved;
-    }
-    const auto usable = [this](std::uint32_t seat) {
-        return members_->members[seat].status->usable();
-    };
-    const auto load = [this](std::uint32_t seat) { return members_->members[seat].load(); };
-    const auto choice = choose(order_, situation, usable, load);
-    const bool stays =
-        choice && (choice->reason == Reason::kHome || choice->reason == Reason::kBound);
-    facts_.affinity = first_turn_ ? Affinity::kNew : stays ? Affinity::kSticky : Affinity::kMoved;
-    return choice;
-}
-
-// After a node that could not serve the turn: the first usable one in the session's own order.
-std::optional<Choice> Turn::next_heir() const {
-    if (tried_.size() >= kNodesTriedMax) return std::nullopt;
-    for (const std::uint32_t seat : order_) {
-        const bool tried = std::find(tried_.begin(), tried_.end(), seat) != tried_.end();
-        if (!tried && members_->members[seat].status->usable())
-            return Choice{seat, seat == order_.front() ? Reason::kHome : Reason::kHeir};
-    }
-    return std::nullopt;
-}
-
-// Before the answer, so that turns of one session that come together go to one node.
-void Turn::remember(const std::string& node_id, bool moved) {
-    if (core_.store == nullptr) return;
-    const Binding* known = core_.bindings.find(session_);
-    const bool same = known != nullptr && known->node_id == node_id;
-    const std::int64_t epoch = known == nullptr ? 1 : known->epoch + (same ? 0 : 1);
-    // What is believed for a while is what the store said; our own repetition adds nothing to it.
-    const MonotonicNs confirmed = same ? known->confirmed : core_.clock.now();
-    core_.bindings.put(session_, {node_id, epoch, moved, confirmed});
-}
-
 Task<void> Turn::deliver() {
-    auto choice = place();
+    auto choice = placer_.place();
+    facts_.affinity = placer_.affinity();
     auto last = Relay::Outcome::kUnreachable;
     while (choice) {
-        const Member& member = members_->members[choice->seat];
-        const Reservation reservation(member);
-        tried_.push_back(choice->seat);
+        const Member& member = placer_.member(*choice);
+        const Reservation reservation = placer_.reserve(*choice);
         facts_.node = member.record.node_id;
         facts_.reason = choice->reason;
         ++facts_.attempts;
-        remember(facts_.node, false);
-        const bool pass_busy = !next_heir() || !relay_.body().replayable();
+        const bool pass_busy = !placer_.next() || !relay_.body().replayable();
         last = co_await relay_.send(member, session_, pass_busy);
-        if (!relay_.moved_to().empty() && members_->find(relay_.moved_to()) != nullptr)
-            remember(relay_.moved_to(), true);
+        if (!relay_.moved_to().empty()) placer_.moved(relay_.moved_to());
         if (last == Relay::Outcome::kAnswered) co_return;
         if (last == Relay::Outcome::kUnreachable && note_connect_failure(*member.status))
             log::warn("node is down", {{"node", facts_.node}, {"error", "no connection"}});
         choice = std::nullopt;
-        if (relay_.body().replayable()) choice = next_heir();
+        if (relay_.body().replayable()) choice = placer_.next();
         if (choice)
             core_.metrics.retried(last == Relay::Outcome::kUnreachable ? "connect"
                                   : last == Relay::Outcome::kBusy      ? "busy"
