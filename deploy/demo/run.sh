@@ -77,6 +77,7 @@ redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --d
     >"$work/redis.log" 2>&1 &
 redis_pid=$!
 pids+=("$redis_pid")
+disown "$redis_pid"  # or bash reports its end when --kill-redis is given
 redis=127.0.0.1:$redis_port
 for _ in $(seq 100); do
     redis-cli -p "$redis_port" ping 2>/dev/null | grep -q PONG && break
