@@ -1,6 +1,6 @@
 // router_bench: what hearth-router costs beside nginx and HAProxy that do the same: CPU per request
 // and per streamed event, added latency, memory. `hearth bench router` runs it.
-// Usage: router_bench [--json] [--seconds N] [--no-memory]
+// Usage: router_bench [--json] [--seconds N] [--no-memory] [--only PROGRAM] [--case CASE]
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -58,6 +58,7 @@ double median(std::vector<double> values) {
 struct Arguments {
     bool json = false;
     bool memory = true;
+    std::string only, only_case;  // Empty = all; for work on one of them.
     double seconds = 90;
 };
 
@@ -69,11 +70,16 @@ Arguments parse(int argc, char** argv) {
             args.json = true;
         } else if (word == "--no-memory") {
             args.memory = false;
+        } else if (word == "--only" && i + 1 < argc) {
+            args.only = argv[++i];
+        } else if (word == "--case" && i + 1 < argc) {
+            args.only_case = argv[++i];
         } else if (word == "--seconds" && i + 1 < argc) {
             args.seconds = std::max(1.0, std::atof(argv[++i]));
         } else {
             std::fprintf(stderr,
-                         "usage: hearth bench router [--json] [--seconds N] [--no-memory]\n");
+                         "usage: hearth bench router [--json] [--seconds N] [--no-memory]"
+                         " [--only PROGRAM] [--case CASE]\n");
             std::exit(2);
         }
     }
@@ -149,7 +155,9 @@ using Results = std::map<std::string, std::map<std::string, double>>;
 
 // Programs take turns within each round, so that what else the machine does meets all of them.
 Results run(const Arguments& args, const Bench& bench) {
-    const std::vector<Recipe> all = recipes();
+    std::vector<Recipe> all = recipes();
+    if (!args.only.empty())
+        std::erase_if(all, [&](const Recipe& recipe) { return recipe.name != args.only; });
     const int rounds = std::clamp(static_cast<int>(args.seconds / 12), 1, 9);
     const double each = args.seconds / rounds / (static_cast<double>(all.size()) + 0.2) * 0.85;
     std::map<std::string, Samples> samples;
@@ -159,6 +167,7 @@ Results run(const Arguments& args, const Bench& bench) {
         const auto alone = static_cast<MonotonicNs>(each * 0.2 * 1e9);
         measure(kCases[1], bench.upstream.ports[0], nullptr, alone, samples["direct"]);
         for (const Case& kind : kCases) {
+            if (!args.only_case.empty() && args.only_case != kind.name) continue;
             const auto time = static_cast<MonotonicNs>(each * kind.share * 1e9);
             for (const auto& subject : subjects)
                 measure(kind, subject->port(), subject.get(), time, samples[subject->name()]);
