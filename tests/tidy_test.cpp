@@ -65,7 +65,7 @@ const std::vector<Home> kHomes = {
     {"prometheus/", {"common/metrics/"}},
     {"yaml-cpp/", {"common/config/"}},
     {"CLI/", {"common/config/", "cli/"}},
-    {"openssl/", {"common/wire/", "common/net/"}},
+    {"openssl/", {"common/wire/", "common/net/", "tests/support/"}},
     {"xxhash.h", {"cachenode/kv/", "engine/formats/"}},
     {"utf8proc.h", {"engine/text/"}},
     {"cuda", {"engine/kernels/cuda/"}},

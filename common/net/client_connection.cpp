@@ -23,9 +23,11 @@ void append_number(std::string& out, std::uint64_t value, int base) {
     out.append(digits.data(), end.ptr);
 }
 
-Error closed_early(bool any_byte) {
-    if (any_byte) return make_error(ErrorCode::kCorrupt, "the upstream closed within a head");
-    return make_error(ErrorCode::kUnavailable, "the upstream closed before its answer");
+Error closed_early(bool any_byte, const Result<std::size_t>& read) {
+    // How it closed: by a reset, or by an alert of TLS that says what it disliked.
+    const std::string how = read.ok() ? "" : ": " + read.error().message;
+    if (any_byte) return make_error(ErrorCode::kCorrupt, "the upstream closed within a head" + how);
+    return make_error(ErrorCode::kUnavailable, "the upstream closed before its answer" + how);
 }
 
 }  // namespace
@@ -191,7 +193,7 @@ Task<Result<const ResponseHead*>> ClientConnection::read_head(milliseconds timeo
         }
         failed_ = true;
         const bool waited = !n.ok() && n.error().code != ErrorCode::kUnavailable;
-        co_return waited ? n.error() : closed_early(any_byte);
+        co_return waited ? n.error() : closed_early(any_byte, n);
     }
     stream_.keep_consumed();
     got_head_ = true;

@@ -155,10 +155,17 @@ Task<Result<HttpClient::State::Connection>> HttpClient::State::connect(std::stri
     const MonotonicNs deadline = now() + options.connect_timeout.count() * kMs;
     auto endpoints = co_await resolve(host_port, options.connect_timeout);
     if (!endpoints) co_return named(endpoints.error(), host_port);
+    const std::string host = split_host_port(host_port)->first;
     Error last = make_error(ErrorCode::kUnavailable, "no address");
     for (const Tcp::endpoint& endpoint : *endpoints) {
         auto connection = std::make_unique<ClientConnection>(Tcp::socket(io), deadlines);
         Result<void> connected = co_await connection->stream().connect(endpoint, until(deadline));
+        if (connected && options.tls) {
+            auto session = std::make_unique<TlsSession>(
+                *options.tls, connection->stream().socket().native_handle(), host);
+            connected =
+                co_await connection->stream().start_tls(std::move(session), until(deadline));
+        }
         if (connected) co_return connection;
         last = connected.error();
         if (last.code != ErrorCode::kUnavailable) break;
@@ -212,6 +219,10 @@ class PooledExchange final : public ClientExchange {
 
 HttpClient::HttpClient(asio::io_context& io, Options options)
     : state_(std::make_shared<State>(io, options)) {}
+
+void HttpClient::set_tls(std::shared_ptr<const TlsContext> tls) {
+    state_->options.tls = std::move(tls);
+}
 
 HttpClient::~HttpClient() {
     state_->close();

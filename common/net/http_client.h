@@ -61,10 +61,13 @@ class HttpClient {
         std::chrono::milliseconds idle_timeout{30'000};
         std::size_t idle_per_upstream_max = 64;
         std::chrono::milliseconds write_timeout{30'000};  // A write that makes no progress.
+        std::shared_ptr<const TlsContext> tls;            // Of all upstreams; null: plain HTTP.
     };
     HttpClient(asio::io_context& io, Options options);
     explicit HttpClient(asio::io_context& io) : HttpClient(io, Options{}) {}
     ~HttpClient();
+
+    void set_tls(std::shared_ptr<const TlsContext> tls);  // For connections from now on.
 
     // A connection to "host:port" (name or address; `fresh` forbids a kept one). kUnavailable or
     // kTimeout name the address; kExhausted: we have no descriptor left for one.

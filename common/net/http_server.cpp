@@ -18,6 +18,8 @@ using boost::system::error_code;
 using std::chrono::milliseconds;
 using ConnectionPtr = std::shared_ptr<ServerConnection>;
 
+// How long drain() waits for the first request of a connection that was made just before it.
+constexpr milliseconds kFreshMs{1'000};
 // What a handler gets to unwind after drain() cut it.
 constexpr milliseconds kUnwindMs{1'000};
 constexpr milliseconds kAcceptPauseMs{50};
@@ -79,11 +81,17 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
     State(asio::io_context& loop, Options opts, HttpHandler handler)
         : io(loop), options(std::move(opts)), acceptor(loop), accept_pause(loop), all_gone(loop) {
         context.limits = options.limits;
+        context.tls = options.tls;
         context.handler = std::move(handler);
         context.deadlines = std::make_shared<Deadlines>(loop);
     }
 
     Result<void> listen();
+    Result<void> bind_to(const Tcp::endpoint& endpoint);
+    bool take_listener(const Tcp::endpoint& endpoint);
+    void accept();
+    void empty_queue();
+    void close_listener();
     static Task<void> accept_loop(std::shared_ptr<State> self);
     static Task<void> run(std::shared_ptr<State> self, ConnectionPtr connection);
     void adopt(Tcp::socket socket);
@@ -105,7 +113,8 @@ class HttpServer::State : public std::enable_shared_from_this<State> {
     std::size_t evicted = 0;                // Of `connections`: closed, and about to end.
     std::map<Origin, std::size_t> origins;  // Connections of each; only kept when bounded.
     Tcp::endpoint local;
-    bool accepting = false;  // accept_loop() has not ended.
+    bool accepting = false;    // accept_loop() has not ended.
+    bool handed_over = false;  // A successor has the listener too.
 };
 
 Result<void> HttpServer::State::listen() {
@@ -115,6 +124,14 @@ Result<void> HttpServer::State::listen() {
         resolver.resolve(options.address, std::to_string(options.port), Tcp::resolver::passive, ec);
     if (ec || found.empty()) return address_error(options, ec.message());
     const Tcp::endpoint endpoint = found.begin()->endpoint();
+    if (!take_listener(endpoint))
+        if (auto bound = bind_to(endpoint); !bound) return bound;
+    if (options.accept_at_start) accept();
+    return {};
+}
+
+Result<void> HttpServer::State::bind_to(const Tcp::endpoint& endpoint) {
+    error_code ec;
     acceptor.open(endpoint.protocol(), ec);
     if (ec) return address_error(options, ec.message());
     acceptor.set_option(Tcp::acceptor::reuse_address(true), ec);
@@ -125,15 +142,36 @@ Result<void> HttpServer::State::listen() {
     acceptor.bind(endpoint, ec);
     if (!ec) acceptor.listen(Tcp::acceptor::max_listen_connections, ec);
     if (!ec) local = acceptor.local_endpoint(ec);
+    if (!ec) return {};
+    const Error error = address_error(options, ec.message());
+    acceptor.close(ec);
+    return error;
+}
+
+// False if there is none, or it stands for another address.
+bool HttpServer::State::take_listener(const Tcp::endpoint& endpoint) {
+    if (options.listener < 0) return false;
+    error_code ec;
+    acceptor.assign(endpoint.protocol(), options.listener, ec);
     if (ec) {
-        const Error error = address_error(options, ec.message());
-        acceptor.close(ec);
-        return error;
+        log::warn("the inherited socket cannot be used", {{"error", ec.message()}});
+        ::close(options.listener);
+        return false;
     }
+    local = acceptor.local_endpoint(ec);
+    const bool same_port = endpoint.port() == 0 || endpoint.port() == local.port();
+    if (!ec && same_port && endpoint.address() == local.address()) return true;
+    log::warn("the inherited socket stands for another address",
+              {{"address", local.address().to_string()}, {"port", local.port()}});
+    close_listener();
+    return false;
+}
+
+void HttpServer::State::accept() {
+    if (accepting || !acceptor.is_open()) return;
     accepting = true;
     asio::co_spawn(io, accept_loop(shared_from_this()),
                    [self = shared_from_this()](std::exception_ptr) { self->accepting = false; });
-    return {};
 }
 
 Task<void> HttpServer::State::accept_loop(std::shared_ptr<State> self) {
@@ -171,12 +209,12 @@ void HttpServer::State::adopt(Tcp::socket socket) {
     Origin origin{};
     if (options.limits.connections_per_address_max > 0) origin = origin_of(socket);
     if (!admit_origin(origin)) {
-        turn_away(std::move(socket));
+        if (!context.tls) turn_away(std::move(socket));  // In TLS nobody would understand it.
         return;
     }
     if (full && !make_room()) {
         forget_origin(origin);
-        turn_away(std::move(socket));
+        if (!context.tls) turn_away(std::move(socket));  // In TLS nobody would understand it.
         return;
     }
     const auto connection = std::make_shared<ServerConnection>(context, std::move(socket));
@@ -231,9 +269,29 @@ void HttpServer::State::forget_origin(const Origin& origin) {
 }
 
 void HttpServer::State::stop_accepting() {
-    error_code ignored;
-    acceptor.close(ignored);
     accept_pause.cancel();
+    close_listener();
+}
+
+// Another process may hold the same socket. Closing ours alone would leave it in our epoll set,
+// pointing at freed memory; release() takes it out.
+void HttpServer::State::close_listener() {
+    if (!acceptor.is_open()) return;
+    error_code ignored;
+    const int listener = acceptor.release(ignored);
+    if (listener >= 0) ::close(listener);
+}
+
+// Closing a listener resets the connections that the kernel has accepted for it but we have not.
+void HttpServer::State::empty_queue() {
+    if (!accepting || handed_over || !acceptor.is_open()) return;
+    error_code ec;
+    acceptor.non_blocking(true, ec);
+    while (!ec) {
+        Tcp::socket socket(io);
+        acceptor.accept(socket, ec);
+        if (!ec) adopt(std::move(socket));
+    }
 }
 
 void HttpServer::State::cut_all() {
@@ -241,7 +299,7 @@ void HttpServer::State::cut_all() {
     // when it is emitted outside the loop.
     for (const ConnectionPtr& connection : connections) {
         asio::post(io, [connection] {
-            connection->close();
+            connection->cut();
             connection->cancellation().emit(asio::cancellation_type::terminal);
         });
     }
@@ -295,17 +353,45 @@ std::string HttpServer::endpoint() const {
     return host + ":" + std::to_string(port());
 }
 
+void HttpServer::accept() {
+    state_->accept();
+}
+
+int HttpServer::listener() const {
+    return state_->acceptor.is_open() ? state_->acceptor.native_handle() : -1;
+}
+
+void HttpServer::set_tls(std::shared_ptr<const TlsContext> tls) {
+    state_->context.tls = std::move(tls);
+}
+
+void HttpServer::begin_drain() {
+    state_->context.draining = true;
+}
+
+void HttpServer::hand_over() {
+    state_->handed_over = true;
+}
+
 void HttpServer::stop_accepting() {
-    asio::post(state_->io, [state = state_] { state->stop_accepting(); });
+    asio::post(state_->io, [state = state_] {
+        state->empty_queue();
+        state->stop_accepting();
+    });
 }
 
 Task<void> HttpServer::drain(milliseconds grace) {
     const std::shared_ptr<State> state = state_;
     state->context.draining = true;
+    state->empty_queue();
     state->stop_accepting();
     const std::vector<ConnectionPtr> all(state->connections.begin(), state->connections.end());
     for (const ConnectionPtr& connection : all) connection->close_if_idle();
-    co_await state->wait_until_empty(grace);
+    const milliseconds fresh = std::min(grace, kFreshMs);
+    co_await state->wait_until_empty(fresh);
+    const std::vector<ConnectionPtr> left(state->connections.begin(), state->connections.end());
+    for (const ConnectionPtr& connection : left) connection->close_if_silent();
+    co_await state->wait_until_empty(grace - fresh);
     if (state->connections.empty()) co_return;
     log::warn("drain cut connections", {{"connections", state->connections.size()}});
     state->cut_all();

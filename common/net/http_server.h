@@ -12,6 +12,7 @@
 #include "common/base/result.h"
 #include "common/net/asio.h"
 #include "common/net/http_head.h"
+#include "common/net/tls.h"
 
 namespace hearth {
 
@@ -81,8 +82,13 @@ class HttpServer {
   public:
     struct Options {
         std::string address = "127.0.0.1";
-        std::uint16_t port = 0;  // 0 = any free port.
-        bool reuse_port = false;
+        std::uint16_t port = 0;   // 0 = any free port.
+        bool reuse_port = false;  // Other processes may listen on the same port.
+        // A listening socket to serve on, from a supervisor or a predecessor. It is taken if it
+        // stands for `address` and `port`, and closed otherwise; -1 = none.
+        int listener = -1;
+        bool accept_at_start = true;            // Else accept() begins it.
+        std::shared_ptr<const TlsContext> tls;  // Null: plain HTTP.
         ServerLimits limits;
     };
 
@@ -90,10 +96,19 @@ class HttpServer {
     ~HttpServer();
 
     Result<void> start();          // Binds and accepts; kUnavailable names the address.
+    void accept();                 // If it was not to begin at start(). Idempotent.
     std::uint16_t port() const;    // After start().
     std::string endpoint() const;  // "127.0.0.1:8080"
-    void stop_accepting();         // Any thread.
-    // Closes idle connections, lets busy ones finish their answer until `grace`, then cuts them.
+    int listener() const;          // The listening socket; -1 once it is closed.
+    void set_tls(std::shared_ptr<const TlsContext> tls);  // For connections from now on.
+    // Stops. Connections that wait in the listener's queue are served, unless it was handed to a
+    // successor, who serves them. Any thread.
+    void stop_accepting();
+    // Answers say `connection: close` from now on; new connections are still accepted.
+    void begin_drain();
+    void hand_over();  // A successor accepts on our listener: its queue is no longer ours.
+    // Stops accepting, closes idle connections, lets busy ones finish their answer until `grace`,
+    // then cuts them.
     Task<void> drain(std::chrono::milliseconds grace);
     std::size_t connections() const;
 

@@ -23,6 +23,10 @@ constexpr std::size_t kSkipStepBytes = 16 * 1024;
 // a reset destroys it (RFC 9112 section 9.6).
 constexpr milliseconds kLingerMs{2'000};
 constexpr std::size_t kLingerBytesMax = 16 * 1024 * 1024;
+// How long a draining server waits for the first byte of a connection that was just made: whoever
+// connected before the listener closed is served.
+constexpr milliseconds kFreshMs{1'000};
+constexpr MonotonicNs kLogHandshakeEvery = kSecond;
 
 MonotonicNs now() {
     return SystemClock::instance().now();
@@ -66,6 +70,18 @@ std::string_view ServerContext::date() {
     return date_;
 }
 
+void ServerContext::log_failed_handshake(const std::string& remote, const Error& error) {
+    if (now() - handshake_logged_ < kLogHandshakeEvery) {
+        ++handshakes_unlogged_;
+        return;
+    }
+    log::warn(
+        "TLS handshake failed",
+        {{"client", remote}, {"error", error.message}, {"more_before", handshakes_unlogged_}});
+    handshake_logged_ = now();
+    handshakes_unlogged_ = 0;
+}
+
 ServerConnection::ServerConnection(ServerContext& context, Tcp::socket socket)
     : context_(context), stream_(std::move(socket), context.deadlines) {
     stream_.prepare();
@@ -78,7 +94,16 @@ std::string ServerConnection::remote_address() const {
 }
 
 void ServerConnection::close_if_idle() {
+    if (idle_ && !fresh_) stream_.close();
+}
+
+void ServerConnection::close_if_silent() {
     if (idle_) stream_.close();
+}
+
+void ServerConnection::cut() {
+    if (answer_ == Answer::kStream) return abort();
+    stream_.close();
 }
 
 ServerConnection::Leisure ServerConnection::leisure() const {
@@ -86,7 +111,30 @@ ServerConnection::Leisure ServerConnection::leisure() const {
     return idle_ ? Leisure::kIdle : Leisure::kInHead;
 }
 
+Task<bool> ServerConnection::shake_hands() {
+    const std::string remote = remote_address();
+    auto session = std::make_unique<TlsSession>(*context_.tls, stream_.socket().native_handle());
+    in_head_ = true;  // Nothing was promised yet.
+    Result<void> done =
+        co_await stream_.start_tls(std::move(session), context_.limits.head_timeout);
+    in_head_ = false;
+    if (done) co_return true;
+    if (stream_.open()) context_.log_failed_handshake(remote, done.error());
+    if (stream_.met_plain_http()) {
+        stream_.drop_tls();
+        const HeadError error{400, "this port speaks HTTPS: begin the URL with https://"};
+        co_await refuse(error);
+        co_await linger();
+    }
+    stream_.close();
+    co_return false;
+}
+
 Task<void> ServerConnection::serve() {
+    if (context_.tls) {
+        const bool shaken = co_await shake_hands();
+        if (!shaken) co_return;
+    }
     while (true) {
         const bool got = co_await read_request();
         if (!got) break;
@@ -130,10 +178,11 @@ Task<bool> ServerConnection::read_request() {
 
 Task<bool> ServerConnection::read_more_of_head(MonotonicNs& head_deadline) {
     idle_ = stream_.unread().empty();
-    if (idle_ && context_.draining) co_return false;
+    if (idle_ && !fresh_ && context_.draining) co_return false;
     if (!idle_ && head_deadline == 0)
         head_deadline = now() + context_.limits.head_timeout.count() * kMs;
     milliseconds timeout = context_.limits.idle_timeout;
+    if (context_.draining) timeout = std::min(timeout, kFreshMs);
     if (!idle_) timeout = until(head_deadline);
     in_head_ = true;
     Result<std::size_t> n = co_await stream_.fill(timeout);
@@ -148,6 +197,7 @@ Task<bool> ServerConnection::read_more_of_head(MonotonicNs& head_deadline) {
 }
 
 void ServerConnection::begin_exchange() {
+    fresh_ = false;
     decoder_ = ChunkedDecoder();
     body_left_ = head_.content_length;
     body_done_ = head_.body == BodyKind::kNone;
@@ -215,9 +265,7 @@ Task<void> ServerConnection::refuse(const HeadError& error) {
 }
 
 Task<void> ServerConnection::linger() {
-    boost::system::error_code ec;
-    stream_.socket().shutdown(Tcp::socket::shutdown_send, ec);
-    if (ec) co_return;
+    stream_.end_writes();
     std::size_t seen = 0;
     const MonotonicNs deadline = now() + kLingerMs.count() * kMs;
     while (seen < kLingerBytesMax) {

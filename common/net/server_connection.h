@@ -18,11 +18,16 @@ struct ServerContext {
     ServerLimits limits;
     HttpHandler handler;
     std::shared_ptr<Deadlines> deadlines;
+    std::shared_ptr<const TlsContext> tls;  // Of new connections; null: plain HTTP.
     bool draining = false;
 
     std::string_view date();  // The Date field value of this second.
+    // At most one line a second, since anybody may cause them.
+    void log_failed_handshake(const std::string& remote, const Error& error);
 
   private:
+    MonotonicNs handshake_logged_ = 0;
+    std::int64_t handshakes_unlogged_ = 0;
     std::time_t date_second_ = 0;
     std::string date_;
 };
@@ -36,7 +41,8 @@ class ServerConnection final : public ServerExchange {
     // Reads requests and runs the handler until either side closes. Returns with the socket closed.
     Task<void> serve();
 
-    void close_if_idle();  // Between two requests: closes.
+    void close_if_idle();    // Between two requests: closes. One that brought none yet stays.
+    void close_if_silent();  // Between two requests or before the first: closes.
     // Whether nothing was promised to the client yet: it is between two requests or in the middle
     // of a head. The first kind goes first when room is needed.
     enum class Leisure { kIdle, kInHead, kBusy };
@@ -48,6 +54,7 @@ class ServerConnection final : public ServerExchange {
     }
     bool evicted() const { return evicted_; }
     void close() { stream_.close(); }  // Ends every operation.
+    void cut();                        // The same, so that half an answer looks like one.
     bool open() const { return stream_.open(); }
     asio::cancellation_signal& cancellation() { return cancellation_; }
 
@@ -66,6 +73,7 @@ class ServerConnection final : public ServerExchange {
   private:
     enum class Answer { kNone, kStream, kComplete, kAborted };
 
+    Task<bool> shake_hands();
     Task<bool> read_request();
     Task<bool> read_more_of_head(MonotonicNs& head_deadline);
     void begin_exchange();
@@ -95,6 +103,7 @@ class ServerConnection final : public ServerExchange {
     bool close_after_ = false;      // This answer is the last one on the connection.
     bool linger_ = false;           // The client may still be sending: let it read the answer.
     bool no_body_out_ = false;      // HEAD, 204, 304: writes are dropped.
+    bool fresh_ = true;             // No request has come yet.
     bool idle_ = false;             // Waiting for the first byte of a request.
     bool in_head_ = false;          // Waiting for a byte of a request's head.
     bool evicted_ = false;          // Closed to make room for another.

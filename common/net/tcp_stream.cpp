@@ -35,7 +35,8 @@ Error TcpStream::failure(const error_code& ec, const Deadline& deadline,
     const bool lack = ec == asio::error::no_descriptors || ec == asio::error::no_buffer_space ||
                       ec == boost::system::errc::too_many_files_open_in_system;
     return make_error(lack ? ErrorCode::kExhausted : ErrorCode::kUnavailable,
-                      std::string(what) + " failed: " + ec.message());
+                      std::string(what) + " failed: " +
+                          (tls_ && !tls_->why().empty() ? tls_->why() : ec.message()));
 }
 
 Task<Result<void>> TcpStream::connect(const Tcp::endpoint& endpoint,
@@ -55,12 +56,23 @@ void TcpStream::prepare() {
     socket_.non_blocking(true, ignored);
 }
 
+void TcpStream::end_writes() {
+    if (tls_) tls_->end_writes();
+    error_code ignored;
+    socket_.shutdown(Tcp::socket::shutdown_send, ignored);
+}
+
 void TcpStream::close() {
+    if (tls_) {
+        tls_->end_writes();
+        tls_->detach();
+    }
     error_code ignored;
     socket_.close(ignored);
 }
 
 void TcpStream::cut() {
+    if (tls_) tls_->detach();
     error_code ignored;
     socket_.set_option(asio::socket_base::linger(true, 0), ignored);
     socket_.close(ignored);
@@ -86,6 +98,11 @@ asio::mutable_buffer TcpStream::room() {
 Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
     const asio::mutable_buffer target = room();
     CHECK(target.size() > 0);
+    if (tls_) {
+        Result<std::size_t> read = co_await read_tls(target, timeout);
+        if (read.ok()) end_ += *read;
+        co_return read;
+    }
     error_code ec;
     read_deadline_.set(timeout);
     const std::size_t n =
@@ -100,6 +117,7 @@ Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
 Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,
                                                std::chrono::milliseconds timeout) {
     CHECK(begin_ == end_);
+    if (tls_) co_return co_await read_tls(target, timeout);
     error_code ec;
     read_deadline_.set(timeout);
     const std::size_t n =
@@ -116,7 +134,11 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
     bool waited = false;
     error_code ec;
     while (left > 0) {
-        std::size_t n = socket_.write_some(parts, ec);
+        std::size_t n = 0;
+        if (tls_)
+            n = write_tls(parts, ec);
+        else
+            n = socket_.write_some(parts, ec);
         if (ec == asio::error::would_block) {
             if (left <= renew_at) {
                 write_deadline_.set(timeout);
@@ -147,6 +169,7 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
 
 bool TcpStream::quiet() {
     if (begin_ != end_) return false;
+    if (tls_) return quiet_tls();
     char byte = 0;
     error_code ec;
     socket_.receive(asio::buffer(&byte, 1), Tcp::socket::message_peek, ec);
@@ -154,6 +177,7 @@ bool TcpStream::quiet() {
 }
 
 Task<bool> TcpStream::wait_closed() {
+    if (tls_) co_return co_await wait_closed_tls();
     error_code ec;
     while (true) {
         const bool readable = has_room();

@@ -10,6 +10,7 @@
 #include "common/base/result.h"
 #include "common/net/asio.h"
 #include "common/net/deadlines.h"
+#include "common/net/tls.h"
 
 namespace hearth {
 
@@ -17,7 +18,8 @@ constexpr std::size_t kStreamBufferBytes = 64 * 1024;
 
 // Owned by one connection. One io_context; at most one read and one write at a time, which may run
 // beside each other. The first bytes of the buffer can be kept (a parsed head, to which views
-// point): later reads never touch or move them.
+// point): later reads never touch or move them. After start_tls() all bytes go through TLS
+// (tcp_stream_tls.cpp); without it that costs one branch a call.
 class TcpStream {
   public:
     using WriteParts = std::array<asio::const_buffer, 4>;  // Written in order by one system call.
@@ -26,9 +28,16 @@ class TcpStream {
 
     Task<Result<void>> connect(const Tcp::endpoint& endpoint, std::chrono::milliseconds timeout);
     void prepare();  // Once connected: Nagle off, never blocking.
-    void close();    // Ends every operation with kCancelled. Idempotent.
-    void cut();      // Closes with RST, so that the peer cannot take it for a normal end.
-    void cancel();   // Ends the running operations with kCancelled; the socket stays open.
+    // The handshake of a connected socket, as a server or (with a host) a client, in one deadline.
+    // kUnavailable says what is wrong with the peer or its certificate.
+    Task<Result<void>> start_tls(std::unique_ptr<TlsSession> session,
+                                 std::chrono::milliseconds timeout);
+    bool met_plain_http() const { return tls_ && tls_->plain_http(); }  // Instead of a handshake.
+    void drop_tls() { tls_.reset(); }  // After a failed handshake: to answer in plain.
+    void end_writes();                 // The peer reads our end; what it sends still arrives.
+    void close();                      // Ends every operation with kCancelled. Idempotent.
+    void cut();     // Closes with RST, so that the peer cannot take it for a normal end.
+    void cancel();  // Ends the running operations with kCancelled; the socket stays open.
     bool open() const { return socket_.is_open(); }
 
     // Bytes received and not yet consumed.
@@ -70,11 +79,21 @@ class TcpStream {
                   std::string_view what) const;
     asio::mutable_buffer room();
 
+    Task<Result<std::size_t>> read_tls(asio::mutable_buffer target,
+                                       std::chrono::milliseconds timeout);
+    std::size_t write_tls(const WriteParts& parts, boost::system::error_code& ec);
+    Task<boost::system::error_code> wait_for(TlsSession::Next next);
+    Error tls_failure(std::string_view what) const;
+    bool quiet_tls();
+    Task<bool> wait_closed_tls();
+
     Tcp::socket socket_;
     Deadline read_deadline_;
     Deadline write_deadline_;
-    std::unique_ptr<char[]> buffer_;  // Not zeroed: pages that are never used cost nothing.
-    std::size_t kept_ = 0;            // Reads go behind these bytes.
+    std::unique_ptr<TlsSession> tls_;  // Null: plain TCP.
+    int reads_in_a_row_ = 0;           // Of TLS, without a wait.
+    std::unique_ptr<char[]> buffer_;   // Not zeroed: pages that are never used cost nothing.
+    std::size_t kept_ = 0;             // Reads go behind these bytes.
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
     bool wrote_any_ = false;
