@@ -12,6 +12,7 @@ void add_chat(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_replay(CLI::App& app, int& exit_code);
 void add_model(CLI::App& app, int& exit_code);
+void add_key(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
 
 }  // namespace hearth::cli

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
     hearth::cli::add_status(app, exit_code);
     hearth::cli::add_replay(app, exit_code);
     hearth::cli::add_model(app, exit_code);
+    hearth::cli::add_key(app, exit_code);
     hearth::cli::add_bench(app, exit_code);
     try {
         app.parse(argc, argv);

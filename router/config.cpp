@@ -85,6 +85,9 @@ Result<void> check(const RouterConfig& config) {
     if (auto ok = check_address("redis", config.redis); !ok) return ok;
     if (auto ok = check_nodes(config); !ok) return ok;
     if (auto ok = check_session_headers(config); !ok) return ok;
+    if (auto ok = check_tenants(config.tenants); !ok) return ok;
+    if (!is_field_value(config.upstream_api_key))
+        return bad("upstream_api_key", "must be one line of text");
     if (config.body_bytes_max < 1024 || config.body_bytes_max > (256LL << 20))
         return bad("body_bytes_max", "must be between 1024 and 256MiB");
     if (config.membership_refresh_ms < 10)
@@ -95,6 +98,7 @@ Result<void> check(const RouterConfig& config) {
         {"idle_timeout_ms", config.idle_timeout_ms},
         {"body_timeout_ms", config.body_timeout_ms},
         {"write_timeout_ms", config.write_timeout_ms},
+        {"queue_timeout_ms", config.queue_timeout_ms},
     };
     for (const auto& [field, value] : waits)
         if (value < 10 || value > 86'400'000) return bad(field, "must be between 10ms and 24h");
@@ -106,26 +110,59 @@ Result<void> check(const RouterConfig& config) {
     return {};
 }
 
+// Whom the listener puts up with, and for how long.
+void declare_clients(Options& options, RouterConfig& config) {
+    options.add("connections_max", config.connections_max, 1, 1'000'000,
+                "Client connections at once; when full, idle ones go first, then 503");
+    options.add("connections_per_address_max", config.connections_per_address_max, 0, 1'000'000,
+                "Connections of one IPv4 address or IPv6 /64; 0 = no bound");
+    options.add_duration_ms("head_timeout_ms", config.head_timeout_ms,
+                            "Time for a request's head, first byte to last");
+    options.add_duration_ms("idle_timeout_ms", config.idle_timeout_ms,
+                            "How long a connection may wait between two requests");
+    options.add_duration_ms("body_timeout_ms", config.body_timeout_ms,
+                            "Longest silence of a client in the middle of a request body");
+    options.add("body_rate_min", config.body_rate_min, 0, 1LL << 30,
+                "Bytes a second that a client must send of a body, over 10 s; 0 = any rate");
+    options.add_duration_ms("write_timeout_ms", config.write_timeout_ms,
+                            "Time for a client to take 16 KiB of an answer");
+}
+
+// Who may ask, and who waits.
+void declare_admission(Options& options, RouterConfig& config) {
+    options.add_entries(
+        "tenants",
+        "API keys and limits, each with name, keys (list of hashes, see `hearth key`), "
+        "requests_per_second, tokens_per_minute, concurrency_max, priority, may_choose_priority "
+        "and models (list)",
+        [&config](const std::map<std::string, std::string>& fields) -> Result<void> {
+            auto tenant = read_tenant(fields);
+            if (!tenant) return tenant.error();
+            config.tenants.push_back(std::move(*tenant));
+            return {};
+        });
+    options.add("forward_authorization", config.forward_authorization,
+                "Send a tenant's own API key on to the nodes");
+    options.add_secret("upstream_api_key", config.upstream_api_key,
+                       "API key for the nodes, in place of the client's");
+    options.add("in_flight_max", config.in_flight_max, 0, 10'000'000,
+                "Turns of this router on all nodes at once; more wait in a queue; 0 = no bound");
+    options.add("queue_max", config.queue_max, 0, 1'000'000, "Turns that may wait; more get 429");
+    options.add_duration_ms("queue_timeout_ms", config.queue_timeout_ms,
+                            "Longest wait of a turn in the queue, then 503");
+}
+
 }  // namespace
+
+std::string session_secret_of(const RouterConfig& config) {
+    return config.session_secret.empty() ? "hearth/" + config.cluster : config.session_secret;
+}
 
 void RouterConfig::declare(Options& options) {
     options.add("listen", listen, "host:port to serve on; port 0 = any free port");
     options.add("admin_listen", admin_listen,
                 "host:port of the admin API, for operators only; empty = none");
-    options.add("connections_max", connections_max, 1, 1'000'000,
-                "Client connections at once; when full, idle ones go first, then 503");
-    options.add("connections_per_address_max", connections_per_address_max, 0, 1'000'000,
-                "Connections of one IPv4 address or IPv6 /64; 0 = no bound");
-    options.add_duration_ms("head_timeout_ms", head_timeout_ms,
-                            "Time for a request's head, first byte to last");
-    options.add_duration_ms("idle_timeout_ms", idle_timeout_ms,
-                            "How long a connection may wait between two requests");
-    options.add_duration_ms("body_timeout_ms", body_timeout_ms,
-                            "Longest silence of a client in the middle of a request body");
-    options.add("body_rate_min", body_rate_min, 0, 1LL << 30,
-                "Bytes a second that a client must send of a body, over 10 s; 0 = any rate");
-    options.add_duration_ms("write_timeout_ms", write_timeout_ms,
-                            "Time for a client to take 16 KiB of an answer");
+    declare_clients(options, *this);
     options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
     options.add_secret("redis_password", redis_password, "Password for AUTH");
     options.add("cluster", cluster, "Name that separates fleets in one Redis");
@@ -143,6 +180,7 @@ void RouterConfig::declare(Options& options) {
                 "Take `user` or `safety_identifier` as session key when there is no better one");
     options.add_secret("session_secret", session_secret,
                        "Key that session keys are derived with; the same for all routers");
+    declare_admission(options, *this);
     options.add("expose_route", expose_route, "Say in hearth-route which node answered and why");
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
     options.add_duration_ms("membership_refresh_ms", membership_refresh_ms,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config/options.h"
+#include "router/admission/tenants.h"
 
 namespace hearth {
 
@@ -31,9 +32,15 @@ struct RouterConfig {
     std::vector<StaticNode> nodes;             // YAML list `nodes:` of {id, address, weight}.
     std::vector<std::string> session_headers;  // Looked at first, before the built-in names.
     std::string session_cookie;
-    bool session_from_user = false;  // `user` / `safety_identifier` as a last resort.
-    std::string session_secret;      // HMAC key; all routers of a fleet share it.
-    bool expose_route = true;        // Answer with the hearth-route header.
+    bool session_from_user = false;       // `user` / `safety_identifier` as a last resort.
+    std::string session_secret;           // HMAC key; all routers of a fleet share it.
+    std::vector<TenantSettings> tenants;  // YAML list `tenants:`; empty = no key is asked for.
+    bool forward_authorization = false;   // Only matters with tenants.
+    std::string upstream_api_key;         // Sent to nodes in place of the client's own.
+    std::int64_t in_flight_max = 0;       // 0 = no bound, and no queue.
+    std::int64_t queue_max = 1'024;
+    std::int64_t queue_timeout_ms = 30'000;
+    bool expose_route = true;  // Answer with the hearth-route header.
     std::int64_t body_bytes_max = 16LL << 20;
     std::int64_t membership_refresh_ms = 500;
     std::int64_t health_interval_ms = 1'000;
@@ -45,5 +52,9 @@ struct RouterConfig {
 
     void declare(Options& options);  // Registers every field with its help.
 };
+
+// session_secret, or what stands for it: all routers of a fleet must derive the same keys, so the
+// default cannot be random.
+std::string session_secret_of(const RouterConfig& config);
 
 }  // namespace hearth

@@ -19,9 +19,7 @@ SessionKeys::Options key_options(const RouterConfig& config) {
     SessionKeys::Options options;
     options.headers = config.session_headers;
     options.cookie = config.session_cookie;
-    // All routers of a fleet must derive the same keys, so the default cannot be random.
-    options.secret =
-        config.session_secret.empty() ? "hearth/" + config.cluster : config.session_secret;
+    options.secret = session_secret_of(config);
     return options;
 }
 
@@ -62,6 +60,7 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
       client(io, client_options(settings)),
       membership(settings.nodes),
       bindings(static_cast<std::size_t>(settings.local_bindings_max)),
+      admission(io, time, metrics),
       background(io),
       rng(random_seed()) {}
 

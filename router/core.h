@@ -7,6 +7,7 @@
 #include "common/base/rng.h"
 #include "common/net/http_client.h"
 #include "common/redis/metadata_store.h"
+#include "router/admission/admission.h"
 #include "router/config.h"
 #include "router/members/membership.h"
 #include "router/metrics.h"
@@ -33,6 +34,7 @@ struct RouterCore {
     Membership membership;
     Bindings bindings;
     RouterMetrics metrics;
+    Admission admission;
     TaskGroup background;
     Rng rng;
     bool draining = false;

@@ -50,6 +50,12 @@ RouterMetrics::RouterMetrics() {
                 buckets::kTtft,
                 {{"route", route}, {"affinity", to_string(static_cast<Affinity>(a))}});
     }
+    for (const Priority priority : {Priority::kInteractive, Priority::kBatch})
+        queue_depth_[static_cast<std::size_t>(priority)] =
+            metrics_.gauge("hearth_router_queue_depth", "Requests waiting for an admission slot.",
+                           {{"priority", hearth::to_string(priority)}});
+    queued_ = metrics_.histogram("hearth_router_queue_duration_seconds",
+                                 "Time spent waiting for an admission slot.", buckets::kQueue);
     directory_up_ = metrics_.gauge("hearth_directory_up",
                                    "1 when the metadata store answers, 0 when routing without it.");
     lookup_ = metrics_.histogram("hearth_directory_operation_duration_seconds",
@@ -124,6 +130,23 @@ void RouterMetrics::rejected(const std::string& reason) {
     counter("hearth_router_admission_rejected_total", "Requests the router refused, by reason.",
             {{"reason", reason}})
         .add();
+}
+
+void RouterMetrics::queue_depth(Priority priority, std::size_t waiting) {
+    queue_depth_[static_cast<std::size_t>(priority)].set(static_cast<double>(waiting));
+}
+
+void RouterMetrics::queued_for(double seconds) {
+    queued_.observe(seconds);
+}
+
+void RouterMetrics::tenant_request(const std::string& tenant, const std::string& outcome) {
+    const auto [place, is_new] = tenant_requests_.try_emplace({tenant, outcome});
+    if (is_new)
+        place->second = counter("hearth_router_tenant_requests_total",
+                                "Requests with a known API key, by tenant and outcome.",
+                                {{"tenant", tenant}, {"outcome", outcome}});
+    place->second.add();
 }
 
 void RouterMetrics::looked_up(const std::string& result, double seconds) {

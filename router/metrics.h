@@ -9,6 +9,7 @@
 
 #include "common/metrics/metrics.h"
 #include "common/wire/session_key.h"
+#include "router/admission/tenants.h"
 #include "router/members/membership.h"
 #include "router/placement/placement.h"
 
@@ -38,6 +39,10 @@ class RouterMetrics {
     void node_answered(const std::string& node, int code);  // 0 = it did not.
     void retried(const std::string& reason);
     void rejected(const std::string& reason);
+    void queue_depth(Priority priority, std::size_t waiting);
+    void queued_for(double seconds);
+    // `tenant`: a configured name or "other", never a client's text.
+    void tenant_request(const std::string& tenant, const std::string& outcome);
     void looked_up(const std::string& result, double seconds);
 
     // Prometheus text, with the gauges as of now.
@@ -53,11 +58,14 @@ class RouterMetrics {
     std::array<Histogram, kEndpoints * 2> duration_;
     std::array<Histogram, kEndpoints * kAffinities> first_byte_;
     std::array<Histogram, kEndpoints> overhead_;
+    std::array<Gauge, kPriorities> queue_depth_;
+    Histogram queued_;
     Gauge directory_up_;
     Histogram lookup_;
     std::map<std::tuple<Endpoint, int, bool>, Counter> requests_;
     std::map<std::pair<Reason, KeySource>, Counter> decisions_;
     std::map<std::pair<std::string, int>, Counter> node_requests_;
+    std::map<std::pair<std::string, std::string>, Counter> tenant_requests_;
     std::set<std::string> nodes_;  // That have gauges.
 };
 

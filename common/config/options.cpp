@@ -67,13 +67,29 @@ Result<std::string> read_file(const std::string& path) {
 }
 
 // One entry of a list of maps, as text.
+// A scalar, or a list of scalars with one in each line.
+Result<std::string> entry_text(const YAML::Node& value) {
+    if (value.IsScalar()) return value.Scalar();
+    const Error bad =
+        make_error(ErrorCode::kInvalidArgument, "each value must be a scalar or a list of scalars");
+    if (!value.IsSequence()) return bad;
+    std::string text;
+    for (const YAML::Node& item : value) {
+        if (!item.IsScalar() || item.Scalar().find('\n') != std::string::npos) return bad;
+        text += item.Scalar() + "\n";
+    }
+    return text;
+}
+
 Result<std::map<std::string, std::string>> entry_fields(const YAML::Node& entry) {
     if (!entry.IsMap()) return make_error(ErrorCode::kInvalidArgument, "each entry must be a map");
     std::map<std::string, std::string> fields;
     for (const auto& pair : entry) {
-        if (!pair.first.IsScalar() || !pair.second.IsScalar())
-            return make_error(ErrorCode::kInvalidArgument, "each value must be a scalar");
-        if (!fields.emplace(pair.first.Scalar(), pair.second.Scalar()).second)
+        if (!pair.first.IsScalar())
+            return make_error(ErrorCode::kInvalidArgument, "each name must be text");
+        auto text = entry_text(pair.second);
+        if (!text) return text.error();
+        if (!fields.emplace(pair.first.Scalar(), std::move(*text)).second)
             return make_error(ErrorCode::kInvalidArgument, pair.first.Scalar() + ": set twice");
     }
     return fields;

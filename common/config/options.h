@@ -37,8 +37,10 @@ class Options {
     // A secret: never a flag nor printed; from the file, the environment, or a file that is named
     // by `<name>_file`.
     void add_secret(const std::string& name, std::string& place, const std::string& help);
-    // A YAML list of maps (static upstreams): `read` gets each entry's scalar fields; its error is
-    // prefixed with file:line:column. File only.
+    // A YAML list of maps (static upstreams): `read` gets each entry's fields; its error is
+    // prefixed with file:line:column. Of a field that is a list of scalars each item is a line,
+    // with its
+    // '\n'. File only.
     void add_entries(const std::string& name, const std::string& help,
                      std::function<Result<void>(const std::map<std::string, std::string>&)> read);
     // Checked after all values are set; the error names the field.

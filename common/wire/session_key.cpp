@@ -21,6 +21,18 @@ std::uint64_t big_endian(const unsigned char* bytes) {
     return value;
 }
 
+SessionKey mac_of(std::string_view secret, std::string_view message) {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int size = 0;
+    // An empty key needs a non-null pointer.
+    const char* key = secret.empty() ? "" : secret.data();
+    CHECK(HMAC(EVP_sha256(), key, static_cast<int>(secret.size()),
+               reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest,
+               &size) != nullptr);
+    CHECK(size == 32);
+    return {big_endian(digest), big_endian(digest + 8)};
+}
+
 int hex_digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -72,15 +84,14 @@ SessionKey derive_session_key(std::string_view secret, std::string_view tenant, 
     append_part(message, tenant);
     append_part(message, to_string(source));
     append_part(message, value);
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int size = 0;
-    // An empty key needs a non-null pointer.
-    const char* key = secret.empty() ? "" : secret.data();
-    CHECK(HMAC(EVP_sha256(), key, static_cast<int>(secret.size()),
-               reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest,
-               &size) != nullptr);
-    CHECK(size == 32);
-    return {big_endian(digest), big_endian(digest + 8)};
+    return mac_of(secret, message);
+}
+
+std::string derive_tenant_salt(std::string_view secret, std::string_view tenant) {
+    std::string message;
+    append_part(message, "tenant salt");  // Two parts: no session key's message is like it.
+    append_part(message, tenant);
+    return mac_of(secret, message).hex();
 }
 
 }  // namespace hearth

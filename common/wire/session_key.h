@@ -39,6 +39,10 @@ struct SessionKey {
 SessionKey derive_session_key(std::string_view secret, std::string_view tenant, KeySource source,
                               std::string_view value);
 
+// What a node keeps one tenant's cache apart with: 32 hex digits of HMAC-SHA-256(secret, tenant),
+// so that nodes do not learn names, and nobody without the secret can guess a salt.
+std::string derive_tenant_salt(std::string_view secret, std::string_view tenant);
+
 }  // namespace hearth
 
 template <>

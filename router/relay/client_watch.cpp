@@ -12,6 +12,7 @@ void ClientWatch::start(asio::any_io_executor executor) {
         state->running = false;
         state->gone = gone;
         if (gone && state->upstream != nullptr) state->upstream->abort();
+        if (gone && state->on_gone) state->on_gone();
         state->ended.cancel();
     };
     asio::co_spawn(executor, exchange_.wait_client_gone(),
@@ -31,6 +32,7 @@ Task<void> ClientWatch::end() {
         state_->ended.expires_at(asio::steady_timer::time_point::max());
         co_await state_->ended.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     }
+    state_ = nullptr;
 }
 
 }  // namespace hearth

@@ -1,6 +1,7 @@
 // ClientWatch: notices that a client has gone while its turn waits for a node, and stops the node.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "common/net/http_client.h"
@@ -14,7 +15,12 @@ class ClientWatch {
   public:
     explicit ClientWatch(ServerExchange& exchange) : exchange_(exchange) {}
 
-    void start(asio::any_io_executor executor);  // Once; later calls do nothing.
+    // While it runs, another start() does nothing; after end() it may start anew.
+    void start(asio::any_io_executor executor);
+    // Called when the client goes while the watch that was started runs; null = nothing is.
+    void when_gone(std::function<void()> call) {
+        if (state_ != nullptr) state_->on_gone = std::move(call);
+    }
     bool gone() const { return state_ != nullptr && state_->gone; }
     // The exchange to abort when the client goes; null while there is none.
     void guard(ClientExchange* upstream);
@@ -28,6 +34,7 @@ class ClientWatch {
         ClientExchange* upstream = nullptr;
         bool running = true;
         bool gone = false;
+        std::function<void()> on_gone;
     };
     ServerExchange& exchange_;
     std::shared_ptr<State> state_;  // Shared with the waiting coroutine's completion.

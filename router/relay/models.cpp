@@ -162,10 +162,22 @@ std::string percent_decoded(std::string_view text) {
 Task<void> serve_models(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
                         std::string_view wanted, std::string request_id, int& status) {
     HeaderList headers;
-    const std::string_view key = exchange.head().find("authorization");
-    if (!key.empty()) headers.emplace_back("authorization", key);
+    core->admission.follow(core->config);
+    Visit visit;
+    if (core->admission.has_tenants()) {
+        std::optional<Refusal> denied = core->admission.identify(exchange.head(), visit);
+        if (denied) {
+            status = denied->status;
+            Refusal given = std::move(*denied);
+            co_await refuse(exchange, std::move(given), std::move(request_id));
+            co_return;
+        }
+    }
+    std::string key = upstream_authorization(*core->config, exchange.head());
+    if (!key.empty()) headers.emplace_back("authorization", std::move(key));
     Census census;
     co_await ask_nodes(core, headers, census);
+    std::erase_if(census.models, [&](const auto& entry) { return !visit.may_use(entry.first); });
     const auto found = census.models.find(percent_decoded(wanted));
     std::optional<Refusal> refusal;
     if (census.answered == 0)

@@ -4,7 +4,8 @@
 namespace hearth {
 
 std::string refusal_body(const Refusal& refusal) {
-    const std::string_view type = refusal.status < 500 ? "invalid_request_error" : "server_error";
+    std::string_view type = refusal.status < 500 ? "invalid_request_error" : "server_error";
+    if (!refusal.type.empty()) type = refusal.type;
     return error_body(refusal.message, type, refusal.param, refusal.code);
 }
 
@@ -13,6 +14,7 @@ Task<void> refuse(ServerExchange& exchange, Refusal refusal, std::string request
     if (!request_id.empty()) headers.emplace_back("x-request-id", std::move(request_id));
     if (refusal.retry_after_s > 0)
         headers.emplace_back("retry-after", std::to_string(refusal.retry_after_s));
+    for (auto& field : refusal.headers) headers.push_back(std::move(field));
     const std::string body = refusal_body(refusal);
     (void)co_await exchange.respond(refusal.status, std::move(headers), body);
 }

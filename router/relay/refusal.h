@@ -14,6 +14,8 @@ struct Refusal {
     std::string message;          // For people; holds nothing of the request but field names.
     std::string_view param = {};  // The field at fault, or empty.
     int retry_after_s = 0;        // 0 = no Retry-After.
+    std::string_view type = {};   // Of the error; empty = by the status.
+    HeaderList headers = {};      // More of the answer's fields.
 };
 
 // The error object: 4xx are the client's ("invalid_request_error"), the others the server's.

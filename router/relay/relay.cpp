@@ -49,6 +49,16 @@ bool is_hop_field(std::string_view name, const std::vector<HeaderField>& fields)
     return is_connection_field(name) || named_by_connection(name, fields);
 }
 
+bool is_key_field(std::string_view name) {
+    return equals_ignore_case(name, "authorization") || equals_ignore_case(name, "x-api-key");
+}
+
+// Of the node's own limits, which are no business of a client that has ours.
+bool is_limit_field(std::string_view name) {
+    constexpr std::string_view kPrefix = "x-ratelimit-";
+    return equals_ignore_case(name.substr(0, kPrefix.size()), kPrefix);
+}
+
 bool is_event_stream(const ResponseHead& head) {
     constexpr std::string_view kType = "text/event-stream";
     return equals_ignore_case(head.find("content-type").substr(0, kType.size()), kType);
@@ -74,16 +84,23 @@ class EventEnds {
 
 std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     const std::vector<HeaderField>& given = exchange_.head().fields;
+    const RouterConfig& config = *core_.config;
+    // Nodes must not learn the keys of our tenants.
+    const bool own_key = !config.tenants.empty() || !config.upstream_api_key.empty();
     session_hex_ = session.hex();
     std::vector<HeaderField> fields;
-    fields.reserve(given.size() + 3);
+    fields.reserve(given.size() + 5);
     for (const HeaderField& field : given) {
         if (is_hop_field(field.name, given) || is_ours(field.name) ||
             equals_ignore_case(field.name, "host") ||
             equals_ignore_case(field.name, "x-request-id"))
             continue;
+        if (own_key && is_key_field(field.name)) continue;
         fields.push_back(field);
     }
+    if (own_key) authorization_ = upstream_authorization(config, exchange_.head());
+    if (!authorization_.empty()) fields.push_back({"authorization", authorization_});
+    if (!facts_.tenant_salt.empty()) fields.push_back({header::kTenant, facts_.tenant_salt});
     fields.push_back({header::kSession, session_hex_});
     fields.push_back({header::kRequestId, facts_.request_id});
     fields.push_back({"x-request-id", facts_.request_id});
@@ -97,8 +114,11 @@ HeaderList Relay::answer_headers(const ResponseHead& head) const {
         if (is_hop_field(field.name, head.fields) || is_ours(field.name) ||
             equals_ignore_case(field.name, "x-request-id"))
             continue;
+        if (facts_.limits != nullptr && is_limit_field(field.name)) continue;
         headers.emplace_back(field.name, field.value);
     }
+    if (facts_.limits != nullptr)
+        headers.insert(headers.end(), facts_.limits->begin(), facts_.limits->end());
     headers.emplace_back("x-request-id", facts_.request_id);
     if (core_.config->expose_route)
         headers.emplace_back(header::kRoute, "node=" + facts_.node +
@@ -111,6 +131,8 @@ Task<void> Relay::refuse(Refusal refusal) {
     facts_.status = refusal.status;
     facts_.stream = false;
     std::string id = facts_.request_id;
+    if (facts_.limits != nullptr)
+        refusal.headers.insert(refusal.headers.end(), facts_.limits->begin(), facts_.limits->end());
     co_await hearth::refuse(exchange_, std::move(refusal), std::move(id));
 }
 
@@ -264,6 +286,7 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
         }
         if (piece->empty()) break;
         body.append(*piece);
+        if (facts_.usage != nullptr) facts_.usage->take(*piece);
         timeout = milliseconds(core_.config->idle_stream_timeout_ms);
     }
     facts_.first_byte = core_.clock.now();
@@ -300,6 +323,7 @@ Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const Respons
         }
         if (piece->empty()) break;
         events.take(*piece);
+        if (facts_.usage != nullptr) facts_.usage->take(*piece);
         const Result<void> sent = co_await exchange_.write(*piece);
         if (!sent) co_return client_left(sent.error());
     }

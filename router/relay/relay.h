@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "router/admission/usage_tail.h"
 #include "router/core.h"
 #include "router/relay/client_watch.h"
 #include "router/relay/refusal.h"
@@ -17,8 +18,11 @@ struct TurnFacts {
     Endpoint endpoint = Endpoint::kOther;
     MonotonicNs started = 0;
     std::string request_id;
-    std::string_view method, path;  // Of the client's request head.
-    std::size_t body_bytes = 0;     // Of the request, as far as it was read.
+    std::string_view method, path;         // Of the client's request head.
+    std::size_t body_bytes = 0;            // Of the request, as far as it was read.
+    std::string_view tenant, tenant_salt;  // Of the visit; empty without tenants.
+    const HeaderList* limits = nullptr;    // x-ratelimit-*; null = none.
+    UsageTail* usage = nullptr;            // Sees the answer's body; null = nobody wants to.
     std::optional<KeySource> source;
     std::optional<Reason> reason;
     std::string node;  // The last one that was tried.
@@ -55,6 +59,7 @@ class Relay {
     Task<void> end() { return watch_.end(); }
 
     RequestBody& body() { return body_; }
+    ClientWatch& watch() { return watch_; }
     // Node id from the last answer's hearth-moved-to; empty if it had none.
     const std::string& moved_to() const { return moved_to_; }
 
@@ -78,6 +83,7 @@ class Relay {
     RequestBody body_;
     ClientWatch watch_;
     std::string session_hex_;
+    std::string authorization_;  // For the node.
     std::string moved_to_;
     bool write_failed_ = false;  // The node stopped reading; it may have answered first.
     bool stale_ = false;         // A kept connection turned out to be closed: worth a fresh one.

@@ -29,6 +29,7 @@ class Turn {
     }
     ~Turn() {
         facts_.body_bytes = relay_.body().read_bytes();
+        visit_.note_body(facts_.body_bytes);
         account(core_, facts_);
     }
     Turn(const Turn&) = delete;
@@ -38,6 +39,8 @@ class Turn {
     Task<void> end() { return relay_.end(); }
 
   private:
+    Task<bool> identify();
+    Task<bool> enter();
     Task<bool> find_key();
     Task<bool> scan_body();
     Task<bool> refuse_body(Error error);
@@ -46,6 +49,7 @@ class Turn {
 
     RouterCore& core_;
     ServerExchange& exchange_;
+    Visit visit_;  // Of admission; facts_ refer to it.
     TurnFacts facts_;
     Relay relay_;
     SessionKey session_;
@@ -61,6 +65,11 @@ Task<void> Turn::run() {
         co_await relay_.refuse(std::move(refusal));
         co_return;
     }
+    core_.admission.follow(core_.config);
+    if (core_.admission.has_tenants()) {
+        const bool known = co_await identify();
+        if (!known) co_return;
+    }
     if (head.body == BodyKind::kLength && head.content_length > limit) {
         const Error error = make_error(ErrorCode::kTooLarge, "the request body is larger than " +
                                                                  std::to_string(limit) + " bytes");
@@ -69,10 +78,45 @@ Task<void> Turn::run() {
     }
     const bool keyed = co_await find_key();
     if (!keyed) co_return;
+    if (core_.admission.has_queue()) {
+        const bool entered = co_await enter();
+        if (!entered) co_return;
+    }
     std::uint64_t body_bytes = head.content_length;
     if (head.body != BodyKind::kLength) body_bytes = relay_.body().read_bytes();
     co_await placer_.find(session_, body_bytes);
     co_await deliver();
+}
+
+// True if a tenant's key came with the request, and its limits allow one more.
+Task<bool> Turn::identify() {
+    const RequestHead& head = exchange_.head();
+    std::optional<Refusal> refusal = core_.admission.identify(head, visit_);
+    facts_.tenant = visit_.tenant();
+    facts_.tenant_salt = visit_.salt();
+    facts_.limits = &visit_.limits();
+    if (!refusal) refusal = core_.admission.charge(head, visit_);
+    facts_.usage = visit_.usage();
+    if (!refusal) co_return true;
+    Refusal given = std::move(*refusal);
+    co_await relay_.refuse(std::move(given));
+    co_return false;
+}
+
+// True with a place among in_flight_max.
+Task<bool> Turn::enter() {
+    visit_.note_body(relay_.body().read_bytes());
+    Refusal refusal;
+    const Admission::Entry entry = co_await core_.admission.enter(visit_, relay_.watch(), refusal);
+    if (entry == Admission::Entry::kEntered) co_return true;
+    if (entry == Admission::Entry::kClientGone) {
+        facts_.aborted = "client_gone";
+        facts_.status = 499;
+        exchange_.abort();
+        co_return false;
+    }
+    co_await relay_.refuse(std::move(refusal));
+    co_return false;
 }
 
 // True with session_ set; false when the client has its refusal.
@@ -88,7 +132,7 @@ Task<bool> Turn::find_key() {
         co_return scanned;
     }
     facts_.source = (*found)->source;
-    session_ = core_.keys.derive(**found, "");
+    session_ = core_.keys.derive(**found, visit_.tenant());
     co_return true;
 }
 
@@ -111,7 +155,7 @@ Task<bool> Turn::scan_body() {
         co_return false;
     }
     facts_.source = scan.key().source;
-    session_ = core_.keys.derive(scan.key(), "");
+    session_ = core_.keys.derive(scan.key(), visit_.tenant());
     co_return true;
 }
 
@@ -198,6 +242,7 @@ void account(RouterCore& core, const TurnFacts& facts) {
                           {"method", facts.method},
                           {"path", facts.path.substr(0, kLoggedPathBytesMax)},
                           {"body_bytes", facts.body_bytes},
+                          {"tenant", facts.tenant},
                           {"status", status},
                           {"stream", facts.stream ? "true" : "false"},
                           {"node", facts.node},

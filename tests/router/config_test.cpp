@@ -51,6 +51,12 @@ TEST(RouterConfig, RefusesAndNamesTheField) {
         {"nodes: [{id: a, address: 'h:1', weight: 0}]\n", "weight"},
         {"nodes: [{id: a, address: 'h:1', weight: heavy}]\n", "weight"},
         {"nodes: [{id: a, address: 'h:1', wieght: 1}]\n", "wieght"},
+        {"tenants: [{name: a, keys: [secret]}]\n", "keys"},
+        {"tenants: [{name: a, keys: {b: c}}]\n", "list of scalars"},
+        {"tenants: [{name: a, keys: [[b]]}]\n", "list of scalars"},
+        {"head_timeout_ms: 1ms\n", "head_timeout_ms"},
+        {"queue_timeout_ms: 48h\n", "queue_timeout_ms"},
+        {"body_rate_min: -1\n", "body_rate_min"},
     };
     const std::string path = testing::TempDir() + "hearth_router_config_test.yaml";
     for (const auto& [yaml, field] : cases) {
