@@ -114,6 +114,12 @@ json::object chunk_object(const ReplyHead& head, json::object choice) {
 
 }  // namespace
 
+void ReplyWriter::skip(std::span<const engine::TokenId> tokens) {
+    if (!head_.logprobs || head_.endpoint != Endpoint::kCompletion) return;
+    for (const engine::TokenId id : tokens)
+        text_offset_ += characters(to_valid_utf8(tokenizer_.decode(id, true)));
+}
+
 std::string ReplyWriter::first_chunk() const {
     if (head_.endpoint != Endpoint::kChat) return {};
     return event(chunk_object(head_, {{"index", 0},

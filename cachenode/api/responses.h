@@ -36,6 +36,9 @@ class ReplyWriter {
 
     const ReplyHead& head() const { return head_; }
 
+    // These reply tokens were written by another node; nothing is written for them.
+    void skip(std::span<const engine::TokenId> tokens);
+
     std::string first_chunk() const;  // Chat: the role. Completions have none: "".
     std::string chunk(std::string_view text, std::span<const engine::Sampled> logprobs);
     // The finish chunk, the usage chunk if wanted, and [DONE].

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/wire/headers.h"
 
 namespace hearth {
 
@@ -68,7 +69,7 @@ Task<void> TurnHandler::serve() {
     if (!error) {
         const std::size_t limit = context_.options.body_bytes_max;
         const Result<std::string> body = co_await exchange_.read_body(limit);
-        if (body.ok()) error = prepare(*body);
+        if (body.ok()) error = open_body(*body);
         if (!body.ok()) error = body_error(body.error(), limit);
     }
     if (!error) error = co_await admit();
@@ -77,6 +78,30 @@ Task<void> TurnHandler::serve() {
         co_return;
     }
     co_await relay_watched();
+}
+
+namespace {
+
+// The router goes on to the next heir, which may still be able to.
+ApiError cannot_continue(std::string why) {
+    ApiError error;
+    error.status = 409;
+    error.code = "cannot_continue";
+    error.message = std::move(why);
+    return error;
+}
+
+}  // namespace
+
+std::optional<ApiError> TurnHandler::open_body(std::string_view body) {
+    if (headers_.continues.empty()) return prepare(body);
+    continued_ = continued_turn_from(headers_.continues);
+    if (!continued_) return cannot_continue("The header hearth-continue cannot be read.");
+    const std::size_t forced = std::min(headers_.forced_bytes, body.size());
+    auto tokens = tokens_from(body.substr(0, forced));
+    if (!tokens) return cannot_continue("The tokens that were delivered cannot be read.");
+    turn_.forced = std::move(*tokens);
+    return prepare(body.substr(forced));
 }
 
 std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
@@ -121,8 +146,27 @@ std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<P
     turn_.cache_read = turn_.cache_write = asked.cache_prompt;
     if (headers_.deadline_ms) turn_.deadline = turn_.arrived + *headers_.deadline_ms * kMs;
     stream_wanted_ = asked.stream;
+    if (auto error = set_max_tokens(asked)) return error;
+    if (continued_)
+        if (auto error = continue_turn()) return error;
     start_writer(asked);
-    return set_max_tokens(asked);
+    return std::nullopt;
+}
+
+// Takes over what the first node drew or had by its own settings.
+std::optional<ApiError> TurnHandler::continue_turn() {
+    const auto prompt = static_cast<std::int64_t>(turn_.prompt.size());
+    if (!stream_wanted_) return cannot_continue("Only a stream can be continued.");
+    if (continued_->fingerprint != context_.options.fingerprint)
+        return cannot_continue("This node has other weights.");
+    if (continued_->prompt_tokens != prompt)
+        return cannot_continue("This node renders the prompt another way.");
+    if (continued_->max_tokens < std::ssize(turn_.forced))
+        return cannot_continue("More tokens were delivered than the turn may have.");
+    turn_.sampling.seed = continued_->seed;
+    turn_.max_tokens = continued_->max_tokens;
+    turn_.min_tokens = std::min(turn_.min_tokens, turn_.max_tokens);
+    return std::nullopt;
 }
 
 std::optional<ApiError> TurnHandler::set_max_tokens(const TurnOptions& asked) {
@@ -153,7 +197,17 @@ void TurnHandler::start_writer(const TurnOptions& asked) {
     head.fingerprint = context_.options.fingerprint;
     head.logprobs = asked.sampling.top_logprobs >= 0;
     head.include_usage = asked.include_usage;
+    if (continued_) {
+        head.id = continued_->id;
+        head.created = continued_->created;
+    }
+    if (headers_.continuable && stream_wanted_) {
+        turn_.wants_tokens = true;
+        turn_text_ = to_text({head.id, head.created, turn_.sampling.seed, turn_.max_tokens,
+                              static_cast<std::int64_t>(turn_.prompt.size()), head.fingerprint});
+    }
     writer_.emplace(std::move(head), context_.parts.prompts->tokenizer());
+    writer_->skip(turn_.forced);
 }
 
 Task<std::optional<ApiError>> TurnHandler::admit() {
@@ -229,21 +283,43 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
         }
         HeaderList fields = context_.headers("text/event-stream", headers_.request_id);
         fields.emplace_back("cache-control", "no-cache");
+        if (!turn_text_.empty()) fields.emplace_back(header::kTurn, turn_text_);
         const Result<void> started = co_await exchange_.start_stream(200, fields);
         if (!started.ok()) co_return false;
-        out = writer_->first_chunk();
+        if (!continued_) out = writer_->first_chunk();
     }
     bool last = false;
     for (const TurnEvent& event : events) {
-        if (!event.text.empty() || !event.logprobs.empty())
+        if (!event.text.empty() || !event.logprobs.empty()) {
+            note_tokens(out, event);
             out += writer_->chunk(event.text, event.logprobs);
+        }
         if (event.kind == TurnEvent::Kind::kToken) continue;
         last = true;
-        const auto failure = failure_of(event);
-        out += failure ? error_event(*failure) : writer_->last_chunks(event.finish, event.usage);
+        out += last_events(event);
     }
     const bool sent = co_await write(out, last);
     co_return sent && !last;
+}
+
+// For the router: which tokens the client has once it has the event that follows.
+void TurnHandler::note_tokens(std::string& out, const TurnEvent& event) const {
+    if (event.tokens.empty()) return;
+    out += header::kTokensNote.front();
+    append_tokens(out, event.tokens);
+    out += '\n';
+}
+
+std::string TurnHandler::last_events(const TurnEvent& event) const {
+    std::string out;
+    const auto failure = failure_of(event);
+    if (!turn_text_.empty()) {
+        // A turn that this node gave up can go on elsewhere; other failures would meet it there.
+        out += failure && failure->status == 503 ? header::kLostNote : header::kEndNote;
+        out += '\n';
+    }
+    out += failure ? error_event(*failure) : writer_->last_chunks(event.finish, event.usage);
+    return out;
 }
 
 Task<bool> TurnHandler::write(const std::string& bytes, bool last) {

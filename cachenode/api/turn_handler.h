@@ -9,6 +9,7 @@
 
 #include "cachenode/api/api_context.h"
 #include "cachenode/api/chat_request.h"
+#include "cachenode/api/continued_turn.h"
 #include "cachenode/api/turn_headers.h"
 #include "cachenode/api/turn_stream.h"
 
@@ -32,11 +33,16 @@ class TurnHandler {
     Task<bool> take_whole(const std::vector<TurnEvent>& events);
     Task<bool> write(const std::string& bytes, bool last);
 
+    // The body as it came: a continued turn's begins with the tokens that were delivered.
+    std::optional<ApiError> open_body(std::string_view body);
     std::optional<ApiError> prepare(std::string_view body);
+    std::optional<ApiError> continue_turn();
     std::optional<ApiError> set_turn(const TurnOptions& asked, Result<Prompt> prompt);
     std::optional<ApiError> set_max_tokens(const TurnOptions& asked);
     void start_writer(const TurnOptions& asked);
     std::optional<ApiError> failure_of(const TurnEvent& event) const;
+    std::string last_events(const TurnEvent& event) const;
+    void note_tokens(std::string& out, const TurnEvent& event) const;
 
     ApiContext& context_;
     ServerExchange& exchange_;
@@ -44,6 +50,8 @@ class TurnHandler {
     TurnHeaders headers_;
     bool stream_wanted_ = false;
     TurnRequest turn_;
+    std::optional<ContinuedTurn> continued_;  // Another node's turn; its tokens are turn_.forced.
+    std::string turn_text_;                   // hearth-turn of the answer; empty = not wanted.
     std::optional<ReplyWriter> writer_;
     std::shared_ptr<TurnStream> stream_;
     std::optional<TurnId> running_;  // Submitted, and its last event not seen yet.

@@ -62,6 +62,14 @@ std::optional<ApiError> read_turn_headers(const RequestHead& head, TurnHeaders& 
             return bad_header(header::kDeadline, "must be milliseconds, 0 to 86400000");
         out.deadline_ms = ms;
     }
+    out.continues = head.find(header::kContinue);
+    out.continuable = !head.find(header::kContinuable).empty() || !out.continues.empty();
+    if (const std::string_view text = head.find(header::kForcedBytes); !text.empty()) {
+        const char* end = text.data() + text.size();
+        const auto parsed = std::from_chars(text.data(), end, out.forced_bytes);
+        if (parsed.ec != std::errc{} || parsed.ptr != end)
+            return bad_header(header::kForcedBytes, "must be a number of bytes");
+    }
     return std::nullopt;
 }
 

@@ -16,6 +16,9 @@ struct TurnHeaders {
     std::optional<SessionKey> session;  // hearth-session; set by the router.
     std::string salt;                   // hearth-tenant, bytes as sent (hex).
     std::optional<std::int64_t> deadline_ms;  // hearth-deadline: milliseconds left.
+    bool continuable = false;                 // hearth-continuable: the router may need an heir.
+    std::string continues;                    // hearth-continue: the turn to go on with; or empty.
+    std::size_t forced_bytes = 0;             // hearth-forced-bytes
 };
 
 // Pure. A malformed session, tenant or deadline is a 400 that names the header; a malformed request

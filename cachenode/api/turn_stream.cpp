@@ -10,6 +10,7 @@ namespace {
 
 std::size_t bytes_of(const TurnEvent& event) {
     std::size_t bytes = sizeof(TurnEvent) + event.text.size();
+    bytes += event.tokens.size() * sizeof(engine::TokenId);
     for (const engine::Sampled& token : event.logprobs)
         bytes += sizeof(token) + token.top.size() * sizeof(engine::TokenLogprob);
     return bytes;
@@ -22,12 +23,13 @@ void TurnStream::push(TurnEvent event) {
     buffered_bytes_ += bytes_of(event);
     if (buffered_bytes_ > kBufferedBytesMax && event.kind == TurnEvent::Kind::kToken) {
         overflow_ = true;
-    } else if (!events_.empty() && events_.back().kind == TurnEvent::Kind::kToken &&
+    } else if (events_.size() >= kEventsMax && events_.back().kind == TurnEvent::Kind::kToken &&
                event.kind == TurnEvent::Kind::kToken) {
         buffered_bytes_ -= sizeof(TurnEvent);
         TurnEvent& last = events_.back();
         last.text += event.text;
         std::move(event.logprobs.begin(), event.logprobs.end(), std::back_inserter(last.logprobs));
+        last.tokens.insert(last.tokens.end(), event.tokens.begin(), event.tokens.end());
     } else {
         events_.push_back(std::move(event));
     }

@@ -13,12 +13,13 @@
 namespace hearth {
 
 // Shared by the scheduler's sink (push) and the connection's coroutine (everything else, on the
-// io_context's thread). Tokens that the connection has not taken yet are merged into one event, so
-// a slow reader costs bytes, not events, and never slows the scheduler; beyond kBufferedBytesMax
-// the turn is given up.
+// io_context's thread). A reader that keeps up gets one event a token, so a stream's bytes do not
+// depend on timing. Beyond kEventsMax waiting events tokens are merged: a slow reader costs bytes,
+// not events, and never slows the scheduler. Beyond kBufferedBytesMax the turn is given up.
 class TurnStream : public std::enable_shared_from_this<TurnStream> {
   public:
     static constexpr std::size_t kBufferedBytesMax = 1 << 20;
+    static constexpr std::size_t kEventsMax = 256;
 
     explicit TurnStream(asio::any_io_executor executor)
         : executor_(std::move(executor)), wake_(executor_) {}

@@ -40,8 +40,19 @@ bool Reply::ends(engine::TokenId id) const {
 }
 
 Reply::Step Reply::sample(std::span<float> logits) {
+    return take(sampler_.sample(logits));
+}
+
+Reply::Step Reply::replay(engine::TokenId id) {
+    sampler_.accept(id);
+    engine::Sampled sampled;
+    sampled.id = id;
+    return take(std::move(sampled));
+}
+
+Reply::Step Reply::take(engine::Sampled sampled) {
     Step step;
-    step.sampled = sampler_.sample(logits);
+    step.sampled = std::move(sampled);
     ++tokens_;
     const engine::TokenId id = step.sampled.id;
     step.is_fed = !ends(id);

@@ -29,12 +29,15 @@ class Reply {
         FinishReason finish = FinishReason::kStop;
     };
     Step sample(std::span<float> logits);
+    // A token that another node sampled in this reply's place; what it adds was given out there.
+    Step replay(engine::TokenId id);
 
     std::int64_t tokens() const { return tokens_; }    // Sampled, with the one that ended it.
     const std::string& text() const { return text_; }  // All text given out so far.
 
   private:
     bool ends(engine::TokenId id) const;
+    Step take(engine::Sampled sampled);
 
     const engine::Tokenizer& tokenizer_;
     const TurnRequest& turn_;

@@ -33,9 +33,13 @@ struct Turn {
     TurnUsage usage;
     std::int64_t number = 0;
     MonotonicNs admitted = 0, first_token = 0, last_token = 0;
+    std::vector<TokenId> unsent;  // Sampled since the last event.
     bool has_sent_usage = false;
     bool has_ended = false;  // Leaves its list at the end of the step.
     std::vector<float> inter_token_s;
+
+    // Its next token follows one that was sampled here.
+    bool decodes() const { return usage.completion_tokens > std::ssize(request.forced); }
 };
 
 // The last event of a turn, sent once the counters that it changed are published.
@@ -86,6 +90,7 @@ class Scheduler::State {
     void cancel_now(TurnId id);
     bool admit_waiting();
     bool admit(Turn& turn);
+    void replay_forced(Turn& turn);
     bool run_batch();
     std::vector<BatchCandidate> candidates() const;
     Sequence& sequence_of(std::size_t candidate) const;
@@ -158,10 +163,15 @@ Result<TurnId> Scheduler::State::submit(TurnRequest turn) {
         return make_error(ErrorCode::kInvalidArgument, "max_tokens: must be at least 1");
     }
     const std::int32_t vocab_size = engine_->config().vocab_size;
-    for (const TokenId id : turn.prompt) {
-        if (id >= 0 && id < vocab_size) continue;
-        return make_error(ErrorCode::kInvalidArgument,
-                          "prompt: no token has the id " + std::to_string(id));
+    for (const auto* tokens : {&turn.prompt, &turn.forced}) {
+        for (const TokenId id : *tokens) {
+            if (id >= 0 && id < vocab_size) continue;
+            return make_error(ErrorCode::kInvalidArgument,
+                              "prompt: no token has the id " + std::to_string(id));
+        }
+    }
+    if (std::ssize(turn.forced) > turn.max_tokens) {
+        return make_error(ErrorCode::kInvalidArgument, "more forced tokens than max_tokens");
     }
     const std::int64_t context = engine_->config().context_length;
     const std::int64_t in_kv = tier_.pool().pages_total() * engine::kPageTokens;
@@ -225,7 +235,9 @@ bool Scheduler::State::admit_waiting() {
         waiting_.pop_front();
         inbox_.left_queue(1);
         has_admitted = true;
+        replay_forced(*running_.back());
     }
+    forget_ended();  // Those whose whole reply was forced.
     return has_admitted;
 }
 
@@ -239,22 +251,37 @@ bool Scheduler::State::admit(Turn& turn) {
     SequenceSpec spec;
     spec.salt = request.salt;
     spec.tokens = request.prompt;
+    spec.tokens.insert(spec.tokens.end(), request.forced.begin(), request.forced.end());
     spec.tokens_max = prompt + request.max_tokens;
-    spec.reuse_max = is_read ? prompt - 1 : 0;  // The last token gives the first logits.
+    // The last token gives the first logits.
+    spec.reuse_max = is_read ? std::ssize(spec.tokens) - 1 : 0;
     spec.cache_write = request.cache_write && options_.cache;
     spec.use = use_of(turn.number);
     turn.sequence = Sequence::admit(tier_, spec);
     if (turn.sequence == nullptr) return false;
     turn.admitted = clock_.now();
-    turn.usage = accounts_.admit(request, turn.sequence->reused(), tier_.tree());
+    // Of a forced reply nothing counts: hit rates are of prompts.
+    const std::int64_t cached = std::min(turn.sequence->reused(), prompt - 1);
+    turn.usage = accounts_.admit(request, cached, tier_.tree());
     turn.reply.emplace(tokenizer_, request);
     return true;
+}
+
+// Brings the reply to where the other node's stream broke off; it may have been at its very end.
+void Scheduler::State::replay_forced(Turn& turn) {
+    turn.usage.completion_tokens = std::ssize(turn.request.forced);
+    for (const TokenId id : turn.request.forced) {
+        const Reply::Step step = turn.reply->replay(id);
+        if (!step.has_ended) continue;
+        end(turn, step.finish);
+        return;
+    }
 }
 
 std::vector<BatchCandidate> Scheduler::State::candidates() const {
     std::vector<BatchCandidate> list;
     for (const auto& turn : running_) {
-        list.push_back({turn->sequence->pending(), turn->usage.completion_tokens > 0, false});
+        list.push_back({turn->sequence->pending(), turn->decodes(), false});
     }
     for (std::size_t i = 0; i < passes_.size(); ++i) {
         list.push_back({passes_.sequence(i).pending(), false, true});
@@ -292,7 +319,7 @@ void Scheduler::State::run_engine(const std::vector<PlannedSlice>& plan) {
             slices.back().logits = engine::Slice::Logits::kLast;
             ++rows;
         }
-        const bool is_decode = is_turn && running_[planned.candidate]->usage.completion_tokens > 0;
+        const bool is_decode = is_turn && running_[planned.candidate]->decodes();
         (is_decode ? decode : prefill) += planned.tokens;
     }
     logits_.resize(rows * static_cast<std::size_t>(engine_->config().vocab_size));
@@ -327,6 +354,7 @@ void Scheduler::State::take_token(Turn& turn, std::span<float> logits) {
     note_token_time(turn);
     ++turn.usage.completion_tokens;
     if (step.is_fed) turn.sequence->append(step.sampled.id);
+    if (turn.request.wants_tokens) turn.unsent.push_back(step.sampled.id);
     TurnEvent event;
     event.text = std::move(step.text);
     if (turn.request.sampling.top_logprobs >= 0 && step.is_fed) {
@@ -334,6 +362,7 @@ void Scheduler::State::take_token(Turn& turn, std::span<float> logits) {
     }
     if (!event.text.empty() || !event.logprobs.empty()) {
         if (!std::exchange(turn.has_sent_usage, true)) event.usage = turn.usage;
+        event.tokens = std::exchange(turn.unsent, {});
         turn.request.sink(std::move(event));
     }
     if (step.has_ended) end(turn, step.finish);

@@ -38,6 +38,7 @@ struct TurnEvent {
     // logprobs are wanted for a token whose text is pending.
     std::string text;
     std::vector<engine::Sampled> logprobs;      // Of the tokens since the last event, if asked for.
+    std::vector<engine::TokenId> tokens;        // Sampled since the last event, if asked for.
     FinishReason finish = FinishReason::kStop;  // kDone
     TurnUsage usage;                            // First kToken, kDone
     Error error;                                // kFailed
@@ -54,6 +55,10 @@ struct TurnRequest {
     std::optional<SessionKey> session;
     std::string salt;                     // Tenant salt; part of every page hash.
     std::vector<engine::TokenId> prompt;  // Rendered and tokenised.
+    // Reply tokens that another node sampled and the client has already: the reply goes on behind
+    // them, with no event for them. At most max_tokens.
+    std::vector<engine::TokenId> forced;
+    bool wants_tokens = false;  // Events say which tokens their text comes from.
     // Prompt tokens up to the end of the last earlier reply: what an earlier turn can have
     // computed.
     std::int64_t history_tokens = 0;

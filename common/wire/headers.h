@@ -13,4 +13,21 @@ constexpr std::string_view kRoute = "hearth-route";        // node=<id>;reason=<
 constexpr std::string_view kMovedTo = "hearth-moved-to";   // Node id that now holds the session.
 constexpr std::string_view kNode = "hearth-node";          // Node id that answered.
 
+// Streams that outlive their node. All four are between router and node only.
+// Request: "1" asks for hearth-turn and for the token ids of the stream, as comment lines.
+constexpr std::string_view kContinuable = "hearth-continuable";
+// Answer: what an heir must know of the turn to go on with it; opaque to the router.
+constexpr std::string_view kTurn = "hearth-turn";
+// Request: the hearth-turn of a stream that broke, to be gone on with ...
+constexpr std::string_view kContinue = "hearth-continue";
+// ... behind the token ids in the first so many bytes of the body, which the client has already.
+constexpr std::string_view kForcedBytes = "hearth-forced-bytes";
+
+// The comment lines of a continuable stream, each before its event. ": 12 7" names the ids that the
+// event's text comes from; the others say that what follows is the end, or no end at all because
+// the node gave the turn up.
+constexpr std::string_view kTokensNote = ": ";
+constexpr std::string_view kEndNote = ":end";
+constexpr std::string_view kLostNote = ":lost";
+
 }  // namespace hearth::header

@@ -32,18 +32,20 @@ Task<void> read_until_done(std::shared_ptr<TurnStream> stream, std::string& text
     }
 }
 
-TEST(TurnStream, KeepsOrderAndMergesWhatWaits) {
+TEST(TurnStream, KeepsOrderAndMergesWhatWaitsTooLong) {
     asio::io_context io;
     auto stream = std::make_shared<TurnStream>(io.get_executor());
+    for (std::size_t i = 1; i < TurnStream::kEventsMax; ++i) stream->push(token("."));
     for (const char* text : {"a", "b", "c"}) stream->push(token(text));
     stream->push(done());
     std::vector<TurnEvent> events;
     asio::co_spawn(io, stream->next(),
                    [&](std::exception_ptr, std::vector<TurnEvent> got) { events = got; });
     io.run();
-    ASSERT_EQ(events.size(), 2u);
-    EXPECT_EQ(events[0].text, "abc");
-    EXPECT_EQ(events[1].kind, TurnEvent::Kind::kDone);
+    ASSERT_EQ(events.size(), TurnStream::kEventsMax + 1);
+    EXPECT_EQ(events[0].text, ".");
+    EXPECT_EQ(events[TurnStream::kEventsMax - 1].text, "abc");
+    EXPECT_EQ(events[TurnStream::kEventsMax].kind, TurnEvent::Kind::kDone);
 }
 
 TEST(TurnStream, WakesFromAnotherThread) {
