@@ -29,8 +29,17 @@ std::unique_ptr<RedisStore> make_store(asio::io_context& io, const RouterConfig&
     return std::make_unique<RedisStore>(io, options);
 }
 
+// Log lines of one turn of the loop leave in one call, not one each.
+struct BatchedLog {
+    explicit BatchedLog(asio::io_context& io) {
+        log::batch([&io] { asio::post(io, [] { log::flush(); }); });
+    }
+    ~BatchedLog() { log::batch(nullptr); }
+};
+
 int run(const RouterConfig& config) {
     asio::io_context io(1);
+    const BatchedLog batched(io);
     const std::unique_ptr<RedisStore> store = make_store(io, config);
     RouterServer server(io, config, store.get(), SystemClock::instance());
     asio::signal_set signals(io, SIGINT, SIGTERM);  // From here on a signal means drain.

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <functional>
 #include <mutex>
 
 #include "common/base/clock.h"
@@ -22,7 +23,11 @@ std::atomic<Level> g_level{Level::kInfo};
 std::atomic<bool> g_json{false};
 std::string g_program = "hearth";  // Set before threads start, read-only afterwards.
 std::mutex g_write_mutex;
-std::uint64_t g_dropped = 0;  // Lines since the last one that was written; under g_write_mutex.
+// Under g_write_mutex:
+std::uint64_t g_dropped = 0;       // Lines since the last one that was written.
+std::string g_batch;               // Whole lines that wait for flush().
+std::uint64_t g_batch_lines = 0;   // In it.
+std::function<void()> g_schedule;  // Has flush() called soon; none = each line is written at once.
 
 constexpr std::array<const char*, 4> kNames = {"debug", "info", "warn", "error"};
 constexpr std::size_t kTextBytesMax = 1'000;
@@ -30,14 +35,21 @@ constexpr std::size_t kLineBytesMax = PIPE_BUF;  // A pipe takes so much in one 
 constexpr std::size_t kEndBytes = 64;            // Kept free for cut, dropped and the line's end.
 constexpr int kWaitMs = 20;                      // For a reader that is a little late.
 
-std::string timestamp(UnixMs now) {
+// The text of a whole second is kept: a busy program writes thousands of lines in each.
+std::string_view timestamp(UnixMs now) {
+    thread_local std::time_t known = -1;
+    thread_local char text[40];
+    thread_local std::size_t size = 0;
     const std::time_t whole = now / 1000;
-    std::tm parts{};
-    gmtime_r(&whole, &parts);
-    char text[40];
-    const std::size_t n = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
-    std::snprintf(text + n, sizeof(text) - n, ".%03dZ", static_cast<int>(now % 1000));
-    return text;
+    if (whole != known) {
+        known = whole;
+        std::tm parts{};
+        gmtime_r(&whole, &parts);
+        size = std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &parts);
+    }
+    for (int digit = 0, rest = static_cast<int>(now % 1000); digit < 3; ++digit, rest /= 10)
+        text[size - 2 - static_cast<std::size_t>(digit)] = static_cast<char>('0' + rest % 10);
+    return {text, size};
 }
 
 // Bytes of the UTF-8 character that `text` begins with (RFC 3629), 0 if it is malformed.
@@ -55,8 +67,24 @@ std::size_t character_bytes(std::string_view text) {
     return size;
 }
 
+constexpr bool is_plain(char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte > 0x20 && byte < 0x7f && c != '"' && c != '\\';
+}
+
+// Printable ASCII without what JSON escapes; nearly every text.
+bool all_plain(std::string_view value) {
+    bool plain = value.size() <= kTextBytesMax;
+    for (const char c : value) plain &= is_plain(c) || c == ' ';
+    return plain;
+}
+
 // As inside a JSON string; key=value lines use the same escapes.
 void append_escaped(std::string& out, std::string_view value) {
+    if (all_plain(value)) {
+        out += value;
+        return;
+    }
     const std::size_t start = out.size();
     while (!value.empty()) {
         if (out.size() - start >= kTextBytesMax) {
@@ -85,11 +113,9 @@ void append_escaped(std::string& out, std::string_view value) {
 
 bool needs_quotes(std::string_view value) {
     if (value.empty()) return true;
-    for (const char c : value) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte <= 0x20 || byte >= 0x7f || c == '"' || c == '=' || c == '\\') return true;
-    }
-    return false;
+    bool plain = true;
+    for (const char c : value) plain &= is_plain(c) && c != '=';
+    return !plain;
 }
 
 void append_text(std::string& out, std::string_view value, bool json) {
@@ -105,6 +131,21 @@ void append_number(std::string& out, T value) {
     out.append(text, std::to_chars(text, text + sizeof(text), value).ptr);
 }
 
+// Most are times of a few digits, for which this is many times quicker than the general way, and
+// the same text.
+void append_real(std::string& out, double value) {
+    constexpr double kBound = 1e5;
+    if (value < 0 || value >= kBound) return append_number(out, value);
+    const auto thousandths = static_cast<std::int64_t>(value * 1e3 + 0.5);
+    if (static_cast<double>(thousandths) / 1e3 != value) return append_number(out, value);
+    append_number(out, thousandths / 1000);
+    std::int64_t rest = thousandths % 1000;
+    if (rest == 0) return;
+    out += '.';
+    for (std::int64_t unit = 100; rest > 0; rest %= unit, unit /= 10)
+        out += static_cast<char>('0' + rest / unit);
+}
+
 void append_value(std::string& out, const Field& field, bool json) {
     if (const auto* text = std::get_if<std::string_view>(&field.value))
         append_text(out, *text, json);
@@ -115,7 +156,7 @@ void append_value(std::string& out, const Field& field, bool json) {
     else if (const auto* count = std::get_if<std::uint64_t>(&field.value))
         append_number(out, *count);
     else if (const double real = std::get<double>(field.value); std::isfinite(real))
-        append_number(out, real);
+        append_real(out, real);
     else  // JSON has no word for these as numbers.
         append_text(out, std::isnan(real) ? "nan" : real > 0 ? "inf" : "-inf", json);
 }
@@ -133,19 +174,32 @@ bool append(std::string& line, const Field& field, bool json, std::size_t bytes_
     return false;
 }
 
-// Caller holds the mutex. A line that cannot be written is dropped and counted.
-void write_line(std::string& line, bool json) {
-    if (g_dropped > 0) append(line, {"dropped", g_dropped}, json, kLineBytesMax - 2);
-    line += json ? "}\n" : "\n";
+// Caller holds the mutex. Lines that cannot be written are dropped and counted.
+void write_batch() {
+    if (g_batch_lines == 0) return;
     // Ready means that a pipe has room for PIPE_BUF bytes, so the write will not block. A pipe
     // without a reader is an error: writing to it would raise SIGPIPE.
     pollfd stderr_file = {STDERR_FILENO, POLLOUT, 0};
     const int ready = ::poll(&stderr_file, 1, g_dropped == 0 ? kWaitMs : 0);
     const bool broken = (stderr_file.revents & (POLLERR | POLLNVAL)) != 0;
-    if (ready == 1 && !broken && ::write(STDERR_FILENO, line.data(), line.size()) >= 0)
+    if (ready == 1 && !broken && ::write(STDERR_FILENO, g_batch.data(), g_batch.size()) >= 0)
         g_dropped = 0;
     else
-        ++g_dropped;
+        g_dropped += g_batch_lines;
+    g_batch.clear();
+    g_batch_lines = 0;
+}
+
+// Caller holds the mutex. True if somebody has to be told to flush.
+bool add_line(std::string& line, bool json, bool urgent) {
+    if (g_batch_lines == 0 && g_dropped > 0)
+        append(line, {"dropped", g_dropped}, json, kLineBytesMax - 2);
+    line += json ? "}\n" : "\n";
+    if (g_batch.size() + line.size() > kLineBytesMax) write_batch();
+    g_batch += line;
+    ++g_batch_lines;
+    if (urgent || !g_schedule) write_batch();
+    return g_batch_lines == 1;
 }
 
 }  // namespace
@@ -174,19 +228,31 @@ void set_program(std::string_view name) {
 void write(Level level, std::string_view event, Fields fields) {
     if (level < g_level.load(std::memory_order_relaxed)) return;
     const bool json = g_json.load(std::memory_order_relaxed);
-    const std::string now = timestamp(SystemClock::instance().unix_now());
-    const Fields head = {{"ts", now},
-                         {"level", kNames[static_cast<std::size_t>(level)]},
-                         {"program", g_program},
-                         {"event", event}};
-    std::string line = json ? "{" : "";
+    thread_local std::string line;  // Reused.
+    line = json ? "{" : "";
     bool whole = true;
-    for (const Fields& part : {head, fields})
-        for (const Field& field : part)
-            whole = append(line, field, json, kLineBytesMax - kEndBytes) && whole;
+    const auto add = [&](const Field& field) {
+        whole = append(line, field, json, kLineBytesMax - kEndBytes) && whole;
+    };
+    add({"ts", timestamp(SystemClock::instance().unix_now())});
+    add({"level", kNames[static_cast<std::size_t>(level)]});
+    add({"program", g_program});
+    add({"event", event});
+    for (const Field& field : fields) add(field);
     if (!whole) append(line, {"cut", true}, json, kLineBytesMax);
     const std::lock_guard lock(g_write_mutex);
-    write_line(line, json);
+    if (add_line(line, json, level >= Level::kWarn) && g_schedule) g_schedule();
+}
+
+void batch(std::function<void()> schedule) {
+    const std::lock_guard lock(g_write_mutex);
+    write_batch();
+    g_schedule = std::move(schedule);
+}
+
+void flush() {
+    const std::lock_guard lock(g_write_mutex);
+    write_batch();
 }
 
 }  // namespace hearth::log

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -34,10 +35,17 @@ bool set_level(std::string_view name);  // debug, info, warn, error; false if un
 void set_json(bool json);
 void set_program(std::string_view name);  // Printed as program=...; before threads start.
 
+// For an event loop: lines up to info are gathered until flush(), which `schedule` has called soon
+// (it must not log). Warnings and errors leave at once, with what was gathered before them. Null:
+// flushes, and each line is written at once again, as at the start.
+void batch(std::function<void()> schedule);
+void flush();
+
 // ts=2026-01-01T00:00:00.000Z level=info program=hearth-router event="node joined" node=a
-// Any thread. One write(2) of at most 4,096 bytes, so that lines of several processes on one pipe
-// stay whole; longer texts are cut. While nobody reads the pipe, lines are dropped rather than
-// stopping the program, and the next one that gets through says how many (dropped=N).
+// Any thread. A write(2) takes whole lines of at most 4,096 bytes together, so that those of
+// several processes on one pipe stay whole; longer texts are cut. While nobody reads the pipe,
+// lines are dropped rather than stopping the program, and the next one that gets through says how
+// many (dropped=N).
 void write(Level level, std::string_view event, Fields fields = {});
 inline void debug(std::string_view e, Fields f = {}) {
     write(Level::kDebug, e, f);

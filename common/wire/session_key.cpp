@@ -1,36 +1,46 @@
 // Session keys: HMAC-SHA-256 over length-prefixed parts, cut to 128 bits.
 #include "common/wire/session_key.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+// The plain SHA-256 functions: the EVP interface looks its algorithm up under locks for each
+// digest, which takes longer than the digest.
+#define OPENSSL_SUPPRESS_DEPRECATED
+#include <openssl/sha.h>
+
+#include <cstring>
+#include <string>
 
 #include "common/base/check.h"
 
 namespace hearth {
 namespace {
 
-void append_part(std::string& out, std::string_view part) {
-    const std::uint64_t size = part.size();
-    for (int shift = 56; shift >= 0; shift -= 8) out += static_cast<char>((size >> shift) & 0xff);
-    out += part;
+void add(SHA256_CTX& hash, std::string_view bytes) {
+    CHECK(SHA256_Update(&hash, bytes.data(), bytes.size()) == 1);
 }
 
-std::uint64_t big_endian(const unsigned char* bytes) {
+void add_part(SHA256_CTX& hash, std::string_view part) {
+    char size[8];
+    for (int i = 0; i < 8; ++i) size[i] = static_cast<char>((part.size() >> (56 - 8 * i)) & 0xff);
+    add(hash, {size, sizeof size});
+    add(hash, part);
+}
+
+std::string finish(SHA256_CTX& hash) {
+    std::string digest(SHA256_DIGEST_LENGTH, '\0');
+    CHECK(SHA256_Final(reinterpret_cast<unsigned char*>(digest.data()), &hash) == 1);
+    return digest;
+}
+
+SHA256_CTX fresh() {
+    SHA256_CTX hash;
+    CHECK(SHA256_Init(&hash) == 1);
+    return hash;
+}
+
+std::uint64_t big_endian(std::string_view bytes) {
     std::uint64_t value = 0;
-    for (int i = 0; i < 8; ++i) value = (value << 8) | bytes[i];
+    for (const char c : bytes) value = (value << 8) | static_cast<unsigned char>(c);
     return value;
-}
-
-SessionKey mac_of(std::string_view secret, std::string_view message) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int size = 0;
-    // An empty key needs a non-null pointer.
-    const char* key = secret.empty() ? "" : secret.data();
-    CHECK(HMAC(EVP_sha256(), key, static_cast<int>(secret.size()),
-               reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest,
-               &size) != nullptr);
-    CHECK(size == 32);
-    return {big_endian(digest), big_endian(digest + 8)};
 }
 
 int hex_digit(char c) {
@@ -57,9 +67,10 @@ const char* to_string(KeySource source) {
 
 std::string SessionKey::hex() const {
     static const char kDigits[] = "0123456789abcdef";
-    std::string out;
+    std::string out(32, '0');
+    std::size_t at = 0;
     for (const std::uint64_t half : {high, low})
-        for (int shift = 60; shift >= 0; shift -= 4) out += kDigits[(half >> shift) & 15];
+        for (int shift = 60; shift >= 0; shift -= 4) out[at++] = kDigits[(half >> shift) & 15];
     return out;
 }
 
@@ -77,21 +88,45 @@ Result<SessionKey> SessionKey::from_hex(std::string_view text) {
     return key;
 }
 
-SessionKey derive_session_key(std::string_view secret, std::string_view tenant, KeySource source,
-                              std::string_view value) {
-    CHECK(!value.empty() && value.size() <= kRawKeyBytesMax);
-    std::string message;
-    append_part(message, tenant);
-    append_part(message, to_string(source));
-    append_part(message, value);
-    return mac_of(secret, message);
+static_assert(sizeof(SHA256_CTX) <= sizeof(KeyDeriver::State));
+
+KeyDeriver::KeyDeriver(std::string_view secret) {
+    std::string key(secret);
+    if (key.size() > SHA256_CBLOCK) {
+        SHA256_CTX hash = fresh();
+        add(hash, key);
+        key = finish(hash);
+    }
+    key.resize(SHA256_CBLOCK, '\0');
+    for (const auto& [state, pad] : {std::pair{&inner_, '\x36'}, {&outer_, '\x5c'}}) {
+        std::string block = key;
+        for (char& c : block) c = static_cast<char>(c ^ pad);
+        SHA256_CTX hash = fresh();
+        add(hash, block);
+        std::memcpy(state, &hash, sizeof hash);
+    }
 }
 
-std::string derive_tenant_salt(std::string_view secret, std::string_view tenant) {
-    std::string message;
-    append_part(message, "tenant salt");  // Two parts: no session key's message is like it.
-    append_part(message, tenant);
-    return mac_of(secret, message).hex();
+SessionKey KeyDeriver::derive(std::string_view tenant, KeySource source,
+                              std::string_view value) const {
+    CHECK(!value.empty() && value.size() <= kRawKeyBytesMax);
+    return mac({tenant, to_string(source), value});
+}
+
+SessionKey KeyDeriver::mac(std::initializer_list<std::string_view> parts) const {
+    SHA256_CTX hash;
+    std::memcpy(&hash, &inner_, sizeof hash);
+    for (const std::string_view part : parts) add_part(hash, part);
+    const std::string inner = finish(hash);
+    std::memcpy(&hash, &outer_, sizeof hash);
+    add(hash, inner);
+    const std::string digest = finish(hash);
+    return {big_endian(std::string_view(digest).substr(0, 8)),
+            big_endian(std::string_view(digest).substr(8, 8))};
+}
+
+std::string KeyDeriver::tenant_salt(std::string_view tenant) const {
+    return mac({"tenant salt", tenant}).hex();  // Two parts: no session key's message is like it.
 }
 
 }  // namespace hearth

@@ -5,6 +5,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -34,14 +35,36 @@ struct SessionKey {
 };
 
 // HMAC-SHA-256(secret, tenant || source || value), each part length-prefixed, cut to 128 bits
-// (design §5). `value` is never empty and at most kRawKeyBytesMax (CHECKed; callers validate), save
-// for kAnchor whose value is a digest of ours.
-SessionKey derive_session_key(std::string_view secret, std::string_view tenant, KeySource source,
-                              std::string_view value);
+// (design §5; RFC 2104). Immutable; any thread. The two hash states that begin with the secret are
+// made once.
+class KeyDeriver {
+  public:
+    explicit KeyDeriver(std::string_view secret);
 
-// What a node keeps one tenant's cache apart with: 32 hex digits of HMAC-SHA-256(secret, tenant),
-// so that nodes do not learn names, and nobody without the secret can guess a salt.
-std::string derive_tenant_salt(std::string_view secret, std::string_view tenant);
+    // `value` is never empty and at most kRawKeyBytesMax (CHECKed; callers validate), save for
+    // kAnchor whose value is a digest of ours.
+    SessionKey derive(std::string_view tenant, KeySource source, std::string_view value) const;
+
+    // What a node keeps one tenant's cache apart with: 32 hex digits of HMAC-SHA-256(secret,
+    // tenant), so that nodes do not learn names, and nobody without the secret can guess a salt.
+    std::string tenant_salt(std::string_view tenant) const;
+
+    using State = std::array<std::uint64_t, 14>;  // OpenSSL's SHA256_CTX.
+
+  private:
+    SessionKey mac(std::initializer_list<std::string_view> parts) const;
+
+    State inner_{}, outer_{};
+};
+
+// For one key.
+inline SessionKey derive_session_key(std::string_view secret, std::string_view tenant,
+                                     KeySource source, std::string_view value) {
+    return KeyDeriver(secret).derive(tenant, source, value);
+}
+inline std::string derive_tenant_salt(std::string_view secret, std::string_view tenant) {
+    return KeyDeriver(secret).tenant_salt(tenant);
+}
 
 }  // namespace hearth
 

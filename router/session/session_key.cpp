@@ -38,7 +38,7 @@ std::string_view trimmed(std::string_view text) {
 
 }  // namespace
 
-SessionKeys::SessionKeys(const Options& options) : options_(options) {
+SessionKeys::SessionKeys(const Options& options) : options_(options), deriver_(options.secret) {
     for (const std::string& name : options.headers) names_.push_back(folded(name));
     names_.insert(names_.end(), kBuiltInNames.begin(), kBuiltInNames.end());
 }

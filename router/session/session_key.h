@@ -33,7 +33,7 @@ class SessionKeys {
     Result<std::optional<RawKey>> from_head(const RequestHead& head) const;
 
     SessionKey derive(const RawKey& key, std::string_view tenant) const {
-        return derive_session_key(options_.secret, tenant, key.source, key.value);
+        return deriver_.derive(tenant, key.source, key.value);
     }
 
     // Names that belong to one request, not to a chat: every turn would go to another node.
@@ -43,6 +43,7 @@ class SessionKeys {
     std::string_view find_cookie(const RequestHead& head) const;
 
     Options options_;
+    KeyDeriver deriver_;
     std::vector<std::string> names_;  // Lower case, '_' as '-', most wanted first.
 };
 

@@ -208,6 +208,65 @@ TEST_F(LogTest, AClosedReaderDoesNotKillTheProgram) {
     EXPECT_NE(line.find("event=heard dropped=1\n"), std::string::npos) << line;
 }
 
+TEST_F(LogTest, GatheredLinesLeaveWithTheFlushOrWithAWarning) {
+    PipedStderr stderr_pipe;
+    int asked = 0;
+    log::batch([&asked] { ++asked; });
+    log::info("one");
+    log::info("two");
+    EXPECT_EQ(stderr_pipe.drain(), "");
+    EXPECT_EQ(asked, 1);  // For both.
+    log::flush();
+    std::string text = stderr_pipe.drain();
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2) << text;
+    EXPECT_LT(text.find("event=one"), text.find("event=two"));
+    log::info("three");
+    log::warn("four");
+    text = stderr_pipe.drain();
+    EXPECT_LT(text.find("event=three"), text.find("event=four"));
+    EXPECT_NE(text.find("event=four"), std::string::npos) << text;
+    EXPECT_EQ(asked, 2);
+    // More than one write takes: what is full leaves by itself, in whole lines.
+    const std::string long_text(900, 'x');
+    for (int i = 0; i < 5; ++i) log::info("long", {{"text", long_text}});
+    text = stderr_pipe.drain();
+    EXPECT_LE(text.size(), static_cast<std::size_t>(PIPE_BUF));
+    EXPECT_GE(std::count(text.begin(), text.end(), '\n'), 3);
+    EXPECT_EQ(text.back(), '\n');
+    log::batch(nullptr);
+    EXPECT_NE(stderr_pipe.drain().find("event=long"), std::string::npos);
+    log::info("at once");
+    EXPECT_NE(stderr_pipe.drain().find("at once"), std::string::npos);
+}
+
+TEST_F(LogTest, DroppedLinesOfABatchAreCounted) {
+    PipedStderr stderr_pipe;
+    log::batch([] {});
+    stderr_pipe.close_reader();
+    for (int i = 0; i < 3; ++i) log::info("nobody hears this");
+    log::batch(nullptr);
+    const std::string line = captured([] { log::info("heard"); });
+    EXPECT_NE(line.find("event=heard dropped=3\n"), std::string::npos) << line;
+}
+
+TEST_F(LogTest, RealNumbersAreTheShortestTextThatMeansThem) {
+    Rng rng(3);
+    const auto logged = [](double value) {
+        const std::string line = captured([value] { log::info("e", {{"v", value}}); });
+        return line.substr(line.find(" v=") + 3);
+    };
+    EXPECT_EQ(logged(0), "0\n");
+    EXPECT_EQ(logged(0.001), "0.001\n");
+    EXPECT_EQ(logged(12.05), "12.05\n");
+    EXPECT_EQ(logged(99999.999), "99999.999\n");
+    EXPECT_EQ(logged(0.12345), "0.12345\n");
+    EXPECT_EQ(logged(-0.5), "-0.5\n");
+    for (int i = 0; i < 200; ++i) {
+        const double value = static_cast<double>(rng.below(100'000'000)) / 1e3;
+        EXPECT_EQ(std::stod(logged(value)), value);
+    }
+}
+
 TEST_F(LogTest, LinesOfManyThreadsStayWhole) {
     const std::string all = captured([] {
         std::vector<std::thread> threads;
