@@ -40,10 +40,11 @@ bool is(char c, unsigned char bits) {
     return (kClasses[static_cast<unsigned char>(c)] & bits) != 0;
 }
 
+// Without a branch a byte: nearly every text passes.
 bool all(std::string_view text, unsigned char bits) {
-    for (char c : text)
-        if (!is(c, bits)) return false;
-    return true;
+    unsigned char common = bits;
+    for (const char c : text) common &= kClasses[static_cast<unsigned char>(c)];
+    return common == bits;
 }
 
 char lower(char c) {
@@ -323,16 +324,22 @@ std::string_view find_in(const std::vector<HeaderField>& fields, std::string_vie
 bool equals_ignore_case(std::string_view a, std::string_view b) {
     if (a.size() != b.size()) return false;
     for (std::size_t i = 0; i < a.size(); ++i)
-        if (lower(a[i]) != lower(b[i])) return false;
+        if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return false;
     return true;
 }
 
 bool is_connection_field(std::string_view name) {
-    for (const std::string_view known :
-         {"connection", "content-length", "transfer-encoding", "keep-alive", "proxy-connection",
-          "te", "trailer", "upgrade", "expect"})
-        if (equals_ignore_case(name, known)) return true;
-    return false;
+    const auto is_one = [name](std::string_view known) { return equals_ignore_case(name, known); };
+    switch (name.size()) {
+        case 2: return is_one("te");
+        case 6: return is_one("expect");
+        case 7: return is_one("trailer") || is_one("upgrade");
+        case 10: return is_one("connection") || is_one("keep-alive");
+        case 14: return is_one("content-length");
+        case 16: return is_one("proxy-connection");
+        case 17: return is_one("transfer-encoding");
+        default: return false;
+    }
 }
 
 bool is_field_name(std::string_view name) {
