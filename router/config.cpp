@@ -103,6 +103,8 @@ Result<void> check(const RouterConfig& config) {
     for (const auto& [field, value] : waits)
         if (value < 10 || value > 86'400'000) return bad(field, "must be between 10ms and 24h");
     if (config.connect_timeout_ms < 1) return bad("connect_timeout_ms", "must be at least 1ms");
+    if (config.spill_margin_ms < 0) return bad("spill_margin_ms", "must not be negative");
+    if (config.scale_up_idle_ms < 0) return bad("scale_up_idle_ms", "must not be negative");
     if (config.first_byte_timeout_ms < 1)
         return bad("first_byte_timeout_ms", "must be at least 1ms");
     if (config.idle_stream_timeout_ms < 1)
@@ -197,6 +199,10 @@ void RouterConfig::declare(Options& options) {
                             "How long SIGTERM waits for running answers");
     options.add("local_bindings_max", local_bindings_max, 0, 100'000'000,
                 "Sessions whose node this router remembers");
+    options.add_duration_ms("spill_margin_ms", spill_margin_ms,
+                            "What a turn must gain by leaving the node that holds its session");
+    options.add_duration_ms("scale_up_idle_ms", scale_up_idle_ms,
+                            "How long a session rests before a newer node takes it over");
     options.add_check([this] { return check(*this); });
 }
 

@@ -49,6 +49,8 @@ struct RouterConfig {
     std::int64_t idle_stream_timeout_ms = 120'000;
     std::int64_t drain_grace_ms = 30'000;
     std::int64_t local_bindings_max = 100'000;
+    std::int64_t spill_margin_ms = 100;
+    std::int64_t scale_up_idle_ms = 600'000;
 
     void declare(Options& options);  // Registers every field with its help.
 };

@@ -11,7 +11,7 @@
 #include "common/wire/session_key.h"
 #include "router/admission/tenants.h"
 #include "router/members/membership.h"
-#include "router/placement/placement.h"
+#include "router/placement/decide.h"
 
 namespace hearth {
 

@@ -49,13 +49,45 @@ void MemoryStore::sweep() {
     sweep_at_ = std::max<std::size_t>(1024, sessions_.size() * 2);
 }
 
+MemoryStore::Entry<SessionRecord>& MemoryStore::alive(const SessionKey& key) {
+    sweep();
+    Entry<SessionRecord>& entry = sessions_[key];
+    if (entry.expires <= clock_.now()) entry = {};
+    return entry;
+}
+
+void MemoryStore::put(Entry<SessionRecord>& entry, const SessionRecord& record,
+                      MonotonicNs expires) {
+    const std::string pin = entry.value.pin;
+    entry = {record, expires};
+    entry.value.pin = pin;
+}
+
 Task<Result<void>> MemoryStore::publish_session(const SessionKey& key, const SessionRecord& record,
                                                 std::chrono::milliseconds ttl) {
     const std::lock_guard lock(mutex_);
-    sweep();
-    auto& entry = sessions_[key];
-    const bool alive = entry.expires > clock_.now();
-    if (!alive || entry.value.epoch <= record.epoch) entry = {record, expiry(clock_, ttl)};
+    Entry<SessionRecord>& entry = alive(key);
+    if (entry.value.epoch <= record.epoch) put(entry, record, expiry(clock_, ttl));
+    co_return Result<void>();
+}
+
+Task<Result<SessionRecord>> MemoryStore::claim_session(const SessionKey& key,
+                                                       const SessionRecord& record,
+                                                       std::chrono::milliseconds ttl) {
+    const std::lock_guard lock(mutex_);
+    Entry<SessionRecord>& entry = alive(key);
+    const bool held = !entry.value.node_id.empty() && entry.value.epoch >= record.epoch;
+    if (!held) put(entry, record, expiry(clock_, ttl));
+    co_return entry.value;
+}
+
+Task<Result<void>> MemoryStore::pin_session(const SessionKey& key, const std::string& node_id,
+                                            std::chrono::milliseconds ttl) {
+    const std::lock_guard lock(mutex_);
+    Entry<SessionRecord>& entry = alive(key);
+    entry.value.pin = node_id;
+    entry.expires = std::max(entry.expires, expiry(clock_, ttl));
+    if (node_id.empty() && entry.value.node_id.empty()) sessions_.erase(key);
     co_return Result<void>();
 }
 

@@ -22,6 +22,10 @@ class MemoryStore final : public MetadataStore {
     Task<Result<void>> publish_session(const SessionKey& key, const SessionRecord& record,
                                        std::chrono::milliseconds ttl) override;
     Task<Result<std::optional<SessionRecord>>> find_session(const SessionKey& key) override;
+    Task<Result<SessionRecord>> claim_session(const SessionKey& key, const SessionRecord& record,
+                                              std::chrono::milliseconds ttl) override;
+    Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
+                                   std::chrono::milliseconds ttl) override;
     Task<Result<void>> erase_session(const SessionKey& key) override;
     Task<Result<void>> append_event(std::string kind, std::string subject,
                                     std::string detail) override;
@@ -35,6 +39,9 @@ class MemoryStore final : public MetadataStore {
         T value;
         MonotonicNs expires = 0;
     };
+    // The live record of a session, made if there is none; caller holds the mutex.
+    Entry<SessionRecord>& alive(const SessionKey& key);
+    static void put(Entry<SessionRecord>& entry, const SessionRecord& record, MonotonicNs expires);
     void sweep();  // Drops expired sessions once their number has doubled; caller holds the mutex.
 
     const Clock& clock_;

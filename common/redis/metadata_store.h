@@ -29,6 +29,15 @@ class MetadataStore {
     virtual Task<Result<void>> publish_session(const SessionKey& key, const SessionRecord& record,
                                                std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<std::optional<SessionRecord>>> find_session(const SessionKey& key) = 0;
+    // Find and publish in one atomic step, for routers that race: `record` becomes the session's if
+    // there is none or one of a lower epoch. Gives the one that stands then.
+    virtual Task<Result<SessionRecord>> claim_session(const SessionKey& key,
+                                                      const SessionRecord& record,
+                                                      std::chrono::milliseconds ttl) = 0;
+    // An operator's wish, empty = no more; no other call changes it. Lives `ttl` at least, and goes
+    // with the session's record. A record that is nothing but a pin has no node id and epoch 0.
+    virtual Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
+                                           std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<void>> erase_session(const SessionKey& key) = 0;
 
     // A capped stream of joins, leaves, drains, moves: kind, subject, detail.

@@ -42,6 +42,25 @@ constexpr std::string_view kPublishSession =
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
     "return 1";
 
+// Unless Redis holds the same epoch or a higher one. Answers with the record that stands.
+// KEYS: record; ARGV: epoch, ttl ms, then field, value, ...
+constexpr std::string_view kClaimSession =
+    "local kind = redis.call('TYPE', KEYS[1]).ok "
+    "if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end "
+    "local held = tonumber(redis.call('HGET', KEYS[1], 'epoch')) "
+    "if held and held >= tonumber(ARGV[1]) then return redis.call('HGETALL', KEYS[1]) end "
+    "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
+    "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
+    "return redis.call('HGETALL', KEYS[1])";
+
+// KEYS: record; ARGV: ttl ms, node id.
+constexpr std::string_view kPinSession =
+    "if ARGV[2] == '' then return redis.call('HDEL', KEYS[1], 'pin') end "
+    "redis.call('HSET', KEYS[1], 'pin', ARGV[2]) "
+    "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then "
+    "redis.call('PEXPIRE', KEYS[1], ARGV[1]) end "
+    "return 1";
+
 constexpr std::size_t kNodesPerBatch = 64;
 constexpr const char* kEventsMax = "10000";
 
@@ -66,6 +85,14 @@ Result<NodeRecord> node_of(const std::string& id, const Reply& reply) {
     auto record = node_record_from(fields_of(reply));
     if (record && (id.empty() || record->node_id != id))
         return make_error(ErrorCode::kCorrupt, "the record does not name its node");
+    return record;
+}
+
+// The record in an answer to HGETALL.
+Result<SessionRecord> session_of(const Reply& reply) {
+    auto record = session_record_from(fields_of(reply));
+    if (record && record->node_id.empty() && record->pin.empty())
+        return make_error(ErrorCode::kCorrupt, "the record names no node");
     return record;
 }
 
@@ -181,12 +208,34 @@ Task<Result<std::optional<SessionRecord>>> RedisStore::find_session(const Sessio
     if (!fields) co_return fields.error();
     std::optional<SessionRecord> found;
     if (fields->items.empty()) co_return found;
-    auto record = session_record_from(fields_of(*fields));
+    auto record = session_of(*fields);
     if (!record) co_return record.error();
-    if (record->node_id.empty())
-        co_return make_error(ErrorCode::kCorrupt, "the record names no node");
     found = std::move(*record);
     co_return found;
+}
+
+Task<Result<SessionRecord>> RedisStore::claim_session(const SessionKey& key,
+                                                      const SessionRecord& record,
+                                                      std::chrono::milliseconds ttl) {
+    const auto connection = connection_;
+    const std::string name = prefix_ + "session:" + key.hex();
+    const std::string epoch = std::to_string(record.epoch), ttl_ms = std::to_string(ttl.count());
+    const FieldList fields = to_fields(record);
+    std::vector<std::string_view> argv = {"EVAL", kClaimSession, "1", name, epoch, ttl_ms};
+    append_fields(argv, fields);
+    auto reply = co_await connection->command(format_command(argv), options_.lookup_timeout);
+    if (!reply) co_return reply.error();
+    co_return session_of(*reply);
+}
+
+Task<Result<void>> RedisStore::pin_session(const SessionKey& key, const std::string& node_id,
+                                           std::chrono::milliseconds ttl) {
+    const auto connection = connection_;
+    const std::string name = prefix_ + "session:" + key.hex();
+    const std::string ttl_ms = std::to_string(ttl.count());
+    auto reply = co_await connection->command(
+        command_of("EVAL", kPinSession, "1", name, ttl_ms, node_id), options_.command_timeout);
+    co_return status_of(reply);
 }
 
 Task<Result<void>> RedisStore::erase_session(const SessionKey& key) {

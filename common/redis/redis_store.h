@@ -36,6 +36,10 @@ class RedisStore final : public MetadataStore {
     Task<Result<void>> publish_session(const SessionKey& key, const SessionRecord& record,
                                        std::chrono::milliseconds ttl) override;
     Task<Result<std::optional<SessionRecord>>> find_session(const SessionKey& key) override;
+    Task<Result<SessionRecord>> claim_session(const SessionKey& key, const SessionRecord& record,
+                                              std::chrono::milliseconds ttl) override;
+    Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
+                                   std::chrono::milliseconds ttl) override;
     Task<Result<void>> erase_session(const SessionKey& key) override;
     Task<Result<void>> append_event(std::string kind, std::string subject,
                                     std::string detail) override;

@@ -11,6 +11,7 @@ constexpr std::string_view kDeadline = "hearth-deadline";  // Milliseconds left,
 constexpr std::string_view kTenant = "hearth-tenant";      // Tenant salt, hex; router only.
 constexpr std::string_view kRoute = "hearth-route";        // node=<id>;reason=<r>;key=<source>
 constexpr std::string_view kMovedTo = "hearth-moved-to";   // Node id that now holds the session.
+constexpr std::string_view kEpoch = "hearth-epoch";        // Of the binding the router acts on.
 constexpr std::string_view kNode = "hearth-node";          // Node id that answered.
 
 // Streams that outlive their node. All four are between router and node only.

@@ -96,13 +96,22 @@ FieldList to_fields(const NodeRecord& r) {
             {"kv_bytes_max", text_of(r.kv_bytes_max)},
             {"reused_tokens", text_of(r.reused_tokens)},
             {"reusable_tokens", text_of(r.reusable_tokens)},
-            {"prompt_tokens", text_of(r.prompt_tokens)}};
+            {"prompt_tokens", text_of(r.prompt_tokens)},
+            {"started_ms", text_of(r.started_ms)}};
 }
 
 FieldList to_fields(const SessionRecord& r) {
-    return {{"node_id", r.node_id},      {"generation", r.generation},
-            {"epoch", text_of(r.epoch)}, {"tokens", text_of(r.tokens)},
-            {"turn", text_of(r.turn)},   {"tier", r.tier}};
+    return {{"node_id", r.node_id},
+            {"generation", r.generation},
+            {"epoch", text_of(r.epoch)},
+            {"tokens", text_of(r.tokens)},
+            {"turn", text_of(r.turn)},
+            {"tier", r.tier},
+            {"since_ms", text_of(r.since_ms)},
+            {"updated_ms", text_of(r.updated_ms)},
+            {"from_node", r.from_node},
+            {"from_generation", r.from_generation},
+            {"from_tokens", text_of(r.from_tokens)}};
 }
 
 Result<NodeRecord> node_record_from(const FieldList& fields) {
@@ -124,6 +133,7 @@ Result<NodeRecord> node_record_from(const FieldList& fields) {
     in.read("reused_tokens", r.reused_tokens);
     in.read("reusable_tokens", r.reusable_tokens);
     in.read("prompt_tokens", r.prompt_tokens);
+    in.read("started_ms", r.started_ms);
     if (!in.error().empty()) return make_error(ErrorCode::kCorrupt, in.error());
     return r;
 }
@@ -137,6 +147,12 @@ Result<SessionRecord> session_record_from(const FieldList& fields) {
     in.read("tokens", r.tokens);
     in.read("turn", r.turn);
     in.read("tier", r.tier);
+    in.read("since_ms", r.since_ms);
+    in.read("updated_ms", r.updated_ms);
+    in.read("from_node", r.from_node);
+    in.read("from_generation", r.from_generation);
+    in.read("from_tokens", r.from_tokens);
+    in.read("pin", r.pin);
     if (!in.error().empty()) return make_error(ErrorCode::kCorrupt, in.error());
     return r;
 }

@@ -27,6 +27,7 @@ struct NodeRecord {
     std::int64_t waiting = 0;
     std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
     std::int64_t reused_tokens = 0, reusable_tokens = 0, prompt_tokens = 0;  // Lifetime counters.
+    std::int64_t started_ms = 0;  // Unix time of this generation's start; 0 = unknown.
 };
 
 struct SessionRecord {
@@ -35,14 +36,21 @@ struct SessionRecord {
     std::int64_t epoch = 0;   // Grows with every change of owner.
     std::int64_t tokens = 0;  // KV tokens of the session on that node.
     std::int64_t turn = 0;
-    std::string tier;  // "device" for now.
+    std::string tier;             // "device" for now.
+    std::int64_t since_ms = 0;    // Unix time of its first turn on that node; 0 = unknown.
+    std::int64_t updated_ms = 0;  // Unix time of its last turn; 0 = unknown.
+    // Where a claim took it from; of meaning until the new node has served a turn (tokens == 0).
+    std::string from_node = {}, from_generation = {};
+    std::int64_t from_tokens = 0;
+    // Node id that an operator wants it on; empty = none. pin_session() sets it.
+    std::string pin = {};
 };
 
 // Field lists for a Redis hash, and back. Unknown fields are ignored, missing ones keep defaults;
 // malformed numbers are kCorrupt and name the field.
 using FieldList = std::vector<std::pair<std::string, std::string>>;
 FieldList to_fields(const NodeRecord& record);
-FieldList to_fields(const SessionRecord& record);
+FieldList to_fields(const SessionRecord& record);  // Without the pin: it is not the owner's.
 Result<NodeRecord> node_record_from(const FieldList& fields);
 Result<SessionRecord> session_record_from(const FieldList& fields);
 

@@ -17,8 +17,15 @@ bool takes_turns(const NodeRecord& record) {
 
 double Member::load() const {
     const auto published = static_cast<double>(record.running + record.waiting);
-    const double queued = static_cast<double>(record.queued_tokens) / kTokensPerSequence;
+    const double queued =
+        static_cast<double>(record.queued_tokens + status->unpublished_tokens) / kTokensPerSequence;
     return (published + queued + static_cast<double>(status->in_flight)) / record.weight;
+}
+
+std::optional<double> Member::wait_ms() const {
+    if (record.prefill_tokens_per_s <= 0) return std::nullopt;
+    const auto tokens = static_cast<double>(record.queued_tokens + status->unpublished_tokens);
+    return tokens / record.prefill_tokens_per_s * 1e3;
 }
 
 const Member* Members::find(std::string_view node_id) const {
@@ -66,6 +73,11 @@ void Membership::apply(const std::vector<NodeRecord>& records, MonotonicNs now) 
                                {"address", record.address},
                                {"state", to_string(record.state)},
                                {"generation", record.generation}});
+        // A node whose counters have moved has counted what we sent it.
+        if (is_new || to_fields(known.record) != to_fields(record)) {
+            known.status->unpublished_tokens = 0;
+            ++known.status->record_changes;
+        }
         known.record = record;
         known.seen = now;
     }
@@ -86,6 +98,7 @@ void Membership::publish() {
             if (seated) next->seats.push_back({node_hash(id), known.record.weight});
         }
     }
+    next->table = SeatTable(next->seats);
     snapshot_ = std::move(next);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,10 @@ struct NodeStatus {
     int failures = 0;  // Probes that failed, in a row.
     bool probing = false;
     std::int64_t in_flight = 0;         // Turns of this router on the node.
-    std::int64_t in_flight_tokens = 0;  // Estimate of their prompts' lengths.
+    std::int64_t in_flight_tokens = 0;  // Estimate of what they compute of their prompts.
+    // Of those, what was sent since the node's record last changed; and how often it has.
+    std::int64_t unpublished_tokens = 0;
+    std::uint64_t record_changes = 0;
 
     bool usable() const { return health != Health::kDown; }
 };
@@ -32,6 +36,8 @@ struct Member {
 
     // How busy the node is, for comparing two: what it published and what we sent it since.
     double load() const;
+    // Predicted time until a prompt sent now is begun; nothing if the node publishes no speed.
+    std::optional<double> wait_ms() const;
 };
 
 // Immutable. Invariant: seats[i] is the seat of members[i] for i < seats.size(); members beyond
@@ -39,6 +45,7 @@ struct Member {
 struct Members {
     std::vector<Member> members;
     std::vector<Seat> seats;
+    SeatTable table;  // Of those seats.
 
     const Member* find(std::string_view node_id) const;
     std::optional<std::uint32_t> seat_of(std::string_view node_id) const;

@@ -10,6 +10,11 @@ const Binding* Bindings::find(const SessionKey& key) {
     return &found->second->second;
 }
 
+const Binding* Bindings::peek(const SessionKey& key) const {
+    const auto found = index_.find(key);
+    return found == index_.end() ? nullptr : &found->second->second;
+}
+
 void Bindings::put(const SessionKey& key, Binding binding) {
     if (capacity_ == 0) return;
     if (const auto found = index_.find(key); found != index_.end()) {

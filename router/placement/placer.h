@@ -8,13 +8,18 @@
 #include <vector>
 
 #include "router/core.h"
+#include "router/placement/decide.h"
 
 namespace hearth {
+
+// What this router remembers of a session is believed this long; then the store is asked again, in
+// case another router has moved it.
+constexpr MonotonicNs kLocalTrust = 5 * kSecond;
 
 // Counts a turn on its node from the choice to the turn's end, whatever way that comes.
 class Reservation {
   public:
-    // `tokens`: estimate of the prompt's length; 0 = unknown.
+    // `tokens`: estimate of what the node computes of the prompt; 0 = unknown.
     Reservation(const Member& member, std::int64_t tokens);
     ~Reservation();
     Reservation(const Reservation&) = delete;
@@ -23,6 +28,7 @@ class Reservation {
   private:
     std::shared_ptr<NodeStatus> status_;
     std::int64_t tokens_;
+    std::uint64_t record_changes_;
 };
 
 // Owned by one turn; its connection's coroutine. Order of calls: find, place, then per node that is
@@ -31,7 +37,9 @@ class Placer {
   public:
     explicit Placer(RouterCore& core) : core_(core) {}
 
-    // Learns where the session is: this router's memory, then the store, within its budget.
+    // Learns where the session is and decides: this router's memory; the store, within its budget,
+    // if memory is empty or old, or if the session is to change its node: that is claimed there
+    // first, so that routers that race for one session end on one node.
     // `body_bytes`: of the request's body, 0 if that is not known yet.
     Task<void> find(SessionKey session, std::uint64_t body_bytes);
     // The node for this turn; nothing if none can take it. No wait between this and reserve().
@@ -48,19 +56,41 @@ class Placer {
     // Valid as long as the placer.
     const Member& member(const Choice& choice) const { return members_->members[choice.seat]; }
     const SessionKey& session() const { return session_; }
-    Affinity affinity() const { return affinity_; }
+    const Decision& decision() const { return decision_; }
+    Affinity affinity() const;
+    std::int64_t epoch() const;  // Of the binding the turn goes out under; 0 = there is none.
 
   private:
-    void remember(const std::string& node_id, bool moved);
+    void consider();
+    Task<bool> claim();
+    SessionRecord wish(const Choice& choice) const;
+    void remember(const Choice& choice);
 
     RouterCore& core_;
     SessionKey session_;
     std::int64_t prompt_tokens_ = 0;  // Estimate; 0 = unknown.
     bool first_turn_ = false;
-    Affinity affinity_ = Affinity::kSticky;
+    bool alone_ = false;  // The store does not answer: no exception can be agreed on.
     std::shared_ptr<const Members> members_;
-    std::vector<std::uint32_t> order_;
+    Decision decision_;
     std::vector<std::uint32_t> tried_;
+    mutable std::optional<SessionOrder> order_;
 };
+
+// What decide() is told of a session; `known` may be null.
+Situation situation_of(const Members& members, const Binding* known, MonotonicNs now);
+// With a store that does not answer nothing new can be agreed on: no spill, no coming home.
+void leave_alone(Situation& situation);
+// What decide() is told of each seat; `members` must outlive it.
+SeatStates states_of(const Members& members);
+// "ok", "timeout" or "error".
+template <typename T>
+const char* lookup_result(const Result<T>& result) {
+    if (result.ok()) return "ok";
+    return result.error().code == ErrorCode::kTimeout ? "timeout" : "error";
+}
+// What a record of the store makes of `known` (null if nothing is).
+Binding binding_of(const RouterCore& core, const SessionKey& session, const SessionRecord& record,
+                   const Binding* known);
 
 }  // namespace hearth

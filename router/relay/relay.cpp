@@ -89,7 +89,7 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     const bool own_key = !config.tenants.empty() || !config.upstream_api_key.empty();
     session_hex_ = session.hex();
     std::vector<HeaderField> fields;
-    fields.reserve(given.size() + 5);
+    fields.reserve(given.size() + 6);
     for (const HeaderField& field : given) {
         if (is_hop_field(field.name, given) || is_ours(field.name) ||
             equals_ignore_case(field.name, "host") ||
@@ -102,6 +102,8 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     if (!authorization_.empty()) fields.push_back({"authorization", authorization_});
     if (!facts_.tenant_salt.empty()) fields.push_back({header::kTenant, facts_.tenant_salt});
     fields.push_back({header::kSession, session_hex_});
+    epoch_ = std::to_string(facts_.epoch);
+    if (facts_.epoch > 0) fields.push_back({header::kEpoch, epoch_});
     fields.push_back({header::kRequestId, facts_.request_id});
     fields.push_back({"x-request-id", facts_.request_id});
     return fields;

@@ -27,6 +27,7 @@ struct TurnFacts {
     std::optional<Reason> reason;
     std::string node;  // The last one that was tried.
     Affinity affinity = Affinity::kSticky;
+    std::int64_t epoch = 0;  // Of the session's binding; 0 = there is none.
     int attempts = 0;
     int status = 0;  // Sent to the client; 499 = it left before that.
     bool stream = false;
@@ -82,7 +83,7 @@ class Relay {
     TurnFacts& facts_;
     RequestBody body_;
     ClientWatch watch_;
-    std::string session_hex_;
+    std::string session_hex_, epoch_;
     std::string authorization_;  // For the node.
     std::string moved_to_;
     bool write_failed_ = false;  // The node stopped reading; it may have answered first.

@@ -181,6 +181,7 @@ Task<void> Turn::deliver() {
         const Reservation reservation = placer_.reserve(*choice);
         facts_.node = member.record.node_id;
         facts_.reason = choice->reason;
+        facts_.epoch = placer_.epoch();
         ++facts_.attempts;
         const bool pass_busy = !placer_.next() || !relay_.body().replayable();
         last = co_await relay_.send(member, session_, pass_busy);

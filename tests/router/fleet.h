@@ -178,6 +178,17 @@ class SwitchedStore final : public MetadataStore {
         auto found = co_await store_.find_session(key);
         co_return found;
     }
+    Task<Result<SessionRecord>> claim_session(const SessionKey& key, const SessionRecord& record,
+                                              milliseconds ttl) override {
+        ++lookups;
+        if (!on) co_return make_error(ErrorCode::kUnavailable, "switched off");
+        auto stands = co_await store_.claim_session(key, record, ttl);
+        co_return stands;
+    }
+    Task<Result<void>> pin_session(const SessionKey& key, const std::string& id,
+                                   milliseconds ttl) override {
+        return store_.pin_session(key, id, ttl);
+    }
     Task<Result<void>> erase_session(const SessionKey& key) override {
         return store_.erase_session(key);
     }

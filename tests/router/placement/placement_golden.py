@@ -22,8 +22,10 @@ def node_hash(name):
 
 def order(high, low, names, weights):
     def score(i):
-        u = ((mix64(high ^ mix64(low ^ node_hash(names[i]))) >> 11) + 0.5) * 2.0**-53
-        return -weights[i] / math.log(u)
+        name = node_hash(names[i])
+        product = ((name + high) & MASK) * ((mix64(name) + low) & MASK)
+        u = ((((product >> 64) ^ product) & MASK) >> 11) + 0.5
+        return -weights[i] / math.log(u * 2.0**-53)
 
     return sorted(range(len(names)), key=score, reverse=True)
 
@@ -34,3 +36,4 @@ for name in ("node-1", ""):
 for key in ((0, 0), (1, 0), (0, 1), (0x0123456789ABCDEF, 0xFEDCBA9876543210), (MASK, MASK)):
     print(f"{{{{{key[0]:#x}, {key[1]:#x}}}, {order(*key, NODES, [1] * 5)}}}")
 print("node-3 with weight 8:", order(0, 0, NODES, [1, 1, 8, 1, 1]))
+print("weights 0.5 to 2.5:", order(1, 2, NODES, [0.5, 1, 1.5, 2, 2.5]))
