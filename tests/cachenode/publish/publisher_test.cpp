@@ -48,6 +48,17 @@ class SwitchedStore final : public MetadataStore {
         if (sessions_.contains(key)) out = sessions_[key];
         co_return out;
     }
+    Task<Result<SessionRecord>> claim_session(const SessionKey& key, const SessionRecord& record,
+                                              std::chrono::milliseconds) override {
+        const auto [place, is_new] = sessions_.try_emplace(key, record);
+        if (place->second.epoch < record.epoch) place->second = record;
+        co_return place->second;
+    }
+    Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
+                                   std::chrono::milliseconds) override {
+        sessions_[key].pin = node_id;
+        co_return Result<void>();
+    }
     Task<Result<void>> erase_session(const SessionKey& key) override {
         sessions_.erase(key);
         co_return Result<void>();
