@@ -233,19 +233,17 @@ void HttpServer::State::ended(const ConnectionPtr& connection, const Origin& ori
     if (connections.empty()) all_gone.cancel();
 }
 
-// Closes those that wait for a request, longest first, then those in the middle of a head: a
-// flood of them must not keep others out. False if everybody is being served.
+// Closes those that have waited longest for a request or the rest of its head: a flood of them must
+// not keep others out, and who has just come is the last to go. False if everybody is being served.
 bool HttpServer::State::make_room() {
-    using Leisure = ServerConnection::Leisure;
     std::vector<ServerConnection*> idle;
     for (const ConnectionPtr& connection : connections)
-        if (connection->leisure() != Leisure::kBusy) idle.push_back(connection.get());
+        if (connection->waits_for_request()) idle.push_back(connection.get());
     if (idle.empty()) return false;
     const std::size_t wanted = 1 + options.limits.connections_max / kEvictShare;
     const std::size_t count = std::min(idle.size(), wanted);
     const auto goes_first = [](const ServerConnection* a, const ServerConnection* b) {
-        if (a->leisure() != b->leisure()) return a->leisure() == Leisure::kIdle;
-        return a->read_due() < b->read_due();
+        return a->waiting_since() < b->waiting_since();
     };
     const auto nth = idle.begin() + static_cast<std::ptrdiff_t>(count) - 1;
     std::nth_element(idle.begin(), nth, idle.end(), goes_first);

@@ -27,8 +27,8 @@ struct ServerLimits {
     std::chrono::milliseconds body_window{10'000};
     // For 16 KiB of an answer (or what is left of it) that a client is slow to read.
     std::chrono::milliseconds write_timeout{30'000};
-    // When full, a newcomer takes the place of a connection that waits for a request, or of one
-    // whose request head is not whole yet; if there is none, it gets a 503.
+    // When full, a newcomer takes the place of those that have waited longest for a request or for
+    // the rest of its head; if there is none, it gets a 503.
     std::size_t connections_max = 4096;
     std::size_t connections_per_address_max = 0;  // Of one IPv4 address or IPv6 /64; 0 = no bound.
 };

@@ -106,9 +106,9 @@ void ServerConnection::cut() {
     stream_.close();
 }
 
-ServerConnection::Leisure ServerConnection::leisure() const {
-    if (!in_head_ || evicted_) return Leisure::kBusy;
-    return idle_ ? Leisure::kIdle : Leisure::kInHead;
+MonotonicNs ServerConnection::waiting_since() const {
+    const ServerLimits& limits = context_.limits;
+    return stream_.read_due() - (idle_ ? limits.idle_timeout : limits.head_timeout).count() * kMs;
 }
 
 Task<bool> ServerConnection::shake_hands() {

@@ -43,11 +43,11 @@ class ServerConnection final : public ServerExchange {
 
     void close_if_idle();    // Between two requests: closes. One that brought none yet stays.
     void close_if_silent();  // Between two requests or before the first: closes.
-    // Whether nothing was promised to the client yet: it is between two requests or in the middle
-    // of a head. The first kind goes first when room is needed.
-    enum class Leisure { kIdle, kInHead, kBusy };
-    Leisure leisure() const;
-    MonotonicNs read_due() const { return stream_.read_due(); }
+    // Nothing was promised to the client yet: it is between two requests or in the middle of a
+    // head.
+    bool waits_for_request() const { return in_head_ && !evicted_; }
+    // When the last answer, or the head that is not whole yet, came. While waits_for_request().
+    MonotonicNs waiting_since() const;
     void evict() {
         evicted_ = true;
         stream_.close();

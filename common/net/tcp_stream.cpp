@@ -1,6 +1,9 @@
 // TcpStream: reads, writes and waits on one socket, each with its deadline.
 #include "common/net/tcp_stream.h"
 
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -15,6 +18,8 @@ namespace {
 // A reader that takes less than this within a write's timeout is cut: one byte now and then must
 // not keep a connection.
 constexpr std::size_t kWriteProgressBytes = 16 * 1024;
+// Bytes of a socket that wait for the peer's window; those under way are not counted.
+constexpr int kUnsentBytesMax = 128 * 1024;
 
 }  // namespace
 
@@ -53,6 +58,11 @@ Task<Result<void>> TcpStream::connect(const Tcp::endpoint& endpoint,
 void TcpStream::prepare() {
     error_code ignored;  // A peer that has gone already shows at the first read.
     socket_.set_option(Tcp::no_delay(true), ignored);
+    // A peer that does not read must not fill megabytes of the kernel's memory, nor hide behind
+    // them.
+    const int unsent_max = kUnsentBytesMax;
+    ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max,
+                 sizeof unsent_max);
     socket_.non_blocking(true, ignored);
 }
 

@@ -21,14 +21,14 @@ class HttpServerPressureTest : public HttpServerTest {
     }
 };
 
-TEST_F(HttpServerPressureTest, AFullServerClosesWhoWasIdleLongest) {
+TEST_F(HttpServerPressureTest, AFullServerClosesWhoWaitedLongest) {
     ServerLimits limits;
     limits.connections_max = 3;
     start(limits);
-    RawClient half(io_, server_->port());
-    run_until_done(io_, half.send("GET /x HTTP/1.1\r\nHo"));
     RawClient old(io_, server_->port());
     expect_open(old);
+    RawClient half(io_, server_->port());
+    run_until_done(io_, half.send("GET /x HTTP/1.1\r\nHo"));
     RawClient young(io_, server_->port());
     expect_open(young);
     RawClient first(io_, server_->port());
@@ -38,7 +38,7 @@ TEST_F(HttpServerPressureTest, AFullServerClosesWhoWasIdleLongest) {
     ASSERT_TRUE(run_until(io_, [&] { return server_->connections() == 3; }));
 }
 
-TEST_F(HttpServerPressureTest, HalfHeadsGoWhenNobodyIsIdle) {
+TEST_F(HttpServerPressureTest, HalfHeadsGoTooAndNobodyWhoIsServed) {
     ServerLimits limits;
     limits.connections_max = 2;
     start(limits);
