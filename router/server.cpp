@@ -43,6 +43,11 @@ ServerLimits limits_of(const RouterConfig& config) {
     return limits;
 }
 
+// HEAD is GET without the body, which the server leaves out (RFC 9110 section 9.3.2).
+bool takes(const Path& path, std::string_view method) {
+    return method == path.method || (method == "HEAD" && path.method == "GET");
+}
+
 bool ready(const RouterCore& core) {
     const auto members = core.membership.now();
     for (std::size_t i = 0; i < members->seats.size(); ++i)
@@ -92,7 +97,7 @@ Task<void> serve_other(std::shared_ptr<RouterCore> core, ServerExchange& exchang
         facts.status = 404;
         Refusal refusal{404, "unknown_url", "unknown path; see GET /v1/models"};
         co_await refuse(exchange, std::move(refusal), facts.request_id);
-    } else if (head.method != known->method) {
+    } else if (!takes(*known, head.method)) {
         facts.status = 405;
         const Refusal refusal{405, "method_not_allowed",
                               "this path takes " + std::string(known->method)};
@@ -116,7 +121,7 @@ Task<void> route(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
     const Path* known = nullptr;
     for (const Path& path : kPaths)
         if (path.path == wanted) known = &path;
-    const bool matches = known != nullptr && known->method == head.method;
+    const bool matches = known != nullptr && takes(*known, head.method);
     if (matches && known->method == "POST")
         co_await serve_turn(core, exchange, known->endpoint);
     else if (matches && known->endpoint == Endpoint::kOther)
