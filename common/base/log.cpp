@@ -67,24 +67,29 @@ std::size_t character_bytes(std::string_view text) {
     return size;
 }
 
-constexpr bool is_plain(char c) {
-    const auto byte = static_cast<unsigned char>(c);
-    return byte > 0x20 && byte < 0x7f && c != '"' && c != '\\';
-}
+// Character classes, one bit each. Nearly every text is of one of them.
+constexpr unsigned char kPlain = 1;  // Printable ASCII without what JSON escapes.
+constexpr unsigned char kBare = 2;   // The same without space and '=': needs no quotes.
 
-// Printable ASCII without what JSON escapes; nearly every text.
-bool all_plain(std::string_view value) {
-    bool plain = value.size() <= kTextBytesMax;
-    for (const char c : value) plain &= is_plain(c) || c == ' ';
-    return plain;
+constexpr std::array<unsigned char, 256> make_classes() {
+    std::array<unsigned char, 256> classes{};
+    for (std::size_t c = 0x20; c < 0x7f; ++c) {
+        if (c == '"' || c == '\\') continue;
+        classes[c] = c == ' ' || c == '=' ? kPlain : kPlain | kBare;
+    }
+    return classes;
+}
+constexpr std::array<unsigned char, 256> kClasses = make_classes();
+
+// The classes that all of a text belongs to.
+unsigned char classes_of(std::string_view text) {
+    unsigned char common = kPlain | kBare;
+    for (const char c : text) common &= kClasses[static_cast<unsigned char>(c)];
+    return common;
 }
 
 // As inside a JSON string; key=value lines use the same escapes.
 void append_escaped(std::string& out, std::string_view value) {
-    if (all_plain(value)) {
-        out += value;
-        return;
-    }
     const std::size_t start = out.size();
     while (!value.empty()) {
         if (out.size() - start >= kTextBytesMax) {
@@ -111,17 +116,14 @@ void append_escaped(std::string& out, std::string_view value) {
     }
 }
 
-bool needs_quotes(std::string_view value) {
-    if (value.empty()) return true;
-    bool plain = true;
-    for (const char c : value) plain &= is_plain(c) && c != '=';
-    return !plain;
-}
-
 void append_text(std::string& out, std::string_view value, bool json) {
-    const bool quote = json || needs_quotes(value);
+    const unsigned char classes = classes_of(value);
+    const bool quote = json || value.empty() || (classes & kBare) == 0;
     if (quote) out += '"';
-    append_escaped(out, value);
+    if ((classes & kPlain) != 0 && value.size() <= kTextBytesMax)
+        out += value;
+    else
+        append_escaped(out, value);
     if (quote) out += '"';
 }
 

@@ -96,7 +96,8 @@ void ClientConnection::add_body(TcpStream::WriteParts& parts, std::string_view b
 }
 
 Task<Result<void>> ClientConnection::send(TcpStream::WriteParts parts) {
-    Result<void> sent = co_await stream_.write(parts, write_timeout_);
+    Result<void> sent;
+    if (!stream_.write_now(parts, sent)) sent = co_await stream_.write(parts, write_timeout_);
     // The socket stays open: an upstream that refused the body may have said why.
     if (!sent) failed_ = true;
     co_return sent;
@@ -127,7 +128,9 @@ Task<Result<void>> ClientConnection::send_head(const ClientExchange::RequestOpti
     TcpStream::WriteParts parts;
     parts[0] = asio::const_buffer(out_.data(), out_.size());
     add_body(parts, first_body);
-    Result<void> sent = co_await send(parts);
+    Result<void> sent;
+    if (!stream_.write_now(parts, sent)) sent = co_await stream_.write(parts, write_timeout_);
+    failed_ = failed_ || !sent;
     co_return sent;
 }
 

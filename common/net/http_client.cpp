@@ -97,6 +97,7 @@ void HttpClient::State::give_back(const std::string& host_port, Connection conne
     if (closed || !connection->reusable()) return;
     std::vector<Idle>& idle = upstreams[host_port].idle;
     if (idle.size() >= options.idle_per_upstream_max) return;
+    connection->stream().forget_kept();
     idle.push_back({std::move(connection), now()});
     deadlines->settle();
 }

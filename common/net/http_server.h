@@ -47,16 +47,23 @@ class ServerExchange {
     virtual Task<Result<std::size_t>> read_body_some(asio::mutable_buffer buffer) = 0;
     // The whole body; kTooLarge beyond `limit` (the connection then closes after the answer).
     virtual Task<Result<std::string>> read_body(std::size_t limit) = 0;
+    // The whole body, if it has a length and is at hand already; it counts as read then. Lives as
+    // long as the exchange. Empty if there is none, or some of it was read or is still to come.
+    virtual std::string_view take_body() = 0;
 
     // A whole answer with Content-Length (no body bytes for HEAD). Connection and framing fields
     // among `headers` are ignored, Date is added, and control bytes in values become spaces. An
     // error means that the client is gone. (g++ 12 refuses braced lists inside a co_await: name
     // `headers` first.)
     virtual Task<Result<void>> respond(int status, HeaderList headers, std::string_view body) = 0;
+    // The same with fields that are views of something that lives as long as the call.
+    virtual Task<Result<void>> respond(int status, const std::vector<HeaderField>& fields,
+                                       std::string_view body) = 0;
 
     // A streamed answer, chunked (HTTP/1.0 clients: until close). Each write leaves at once as one
     // chunk. Head and first write share one packet; write({}) sends the head alone.
     virtual Task<Result<void>> start_stream(int status, HeaderList headers) = 0;
+    virtual void start_stream(int status, const std::vector<HeaderField>& fields) = 0;
     virtual Task<Result<void>> write(std::string_view bytes) = 0;
     virtual Task<Result<void>> finish_stream() = 0;
     // Ends the answer uncleanly: the connection is cut so that the client sees a broken stream.
@@ -69,6 +76,10 @@ class ServerExchange {
     // was read. Pipelined bytes that arrive meanwhile are kept for the next request; once the
     // buffer is full of them a FIN behind them cannot be seen, and only a reset ends the wait.
     virtual Task<bool> wait_client_gone() = 0;
+    // The same at far less cost, without a coroutine: calls `gone` once when the client has gone,
+    // from the loop or at once, unless unwatch_client() comes first.
+    virtual void watch_client(std::function<void()> gone) = 0;
+    virtual void unwatch_client() = 0;
 };
 
 // A handler that throws or returns without an answer gives the client a 500 and closes.

@@ -140,8 +140,13 @@ Task<void> ServerConnection::serve() {
         if (!got) break;
         begin_exchange();
         co_await run_handler();
-        const bool again = co_await finish_exchange();
-        if (!again) break;
+        stream_.unwatch();
+        // A body that nobody wanted is in the way of the next request.
+        if (answer_ == Answer::kComplete && !close_after_ && !body_done_ && stream_.open()) {
+            const bool skipped = co_await skip_body();
+            close_after_ = !skipped;
+        }
+        if (!may_follow()) break;
     }
     if (linger_) co_await linger();
     stream_.close();
@@ -231,14 +236,10 @@ Task<void> ServerConnection::run_handler() {
 }
 
 // True if another request may follow.
-Task<bool> ServerConnection::finish_exchange() {
-    if (answer_ != Answer::kComplete || !stream_.open()) co_return false;
-    if (!close_after_ && !body_done_) {
-        const bool skipped = co_await skip_body();
-        close_after_ = !skipped;
-    }
+bool ServerConnection::may_follow() {
+    if (answer_ != Answer::kComplete || !stream_.open()) return false;
     linger_ = close_after_ && (!body_done_ || !stream_.unread().empty());
-    co_return !close_after_;
+    return !close_after_;
 }
 
 Task<bool> ServerConnection::skip_body() {
@@ -364,6 +365,21 @@ Task<Result<std::size_t>> ServerConnection::read_chunked(asio::mutable_buffer bu
     }
 }
 
+std::string_view ServerConnection::take_body() {
+    const std::string_view unread = stream_.unread();
+    // Half of the buffer stays free for what may be pipelined behind it.
+    const std::size_t most = std::min(unread.size(), kStreamBufferBytes / 2);
+    const bool whole = head_.body == BodyKind::kLength && !body_done_ &&
+                       body_left_ == head_.content_length && body_left_ <= most;
+    if (!whole) return {};
+    const std::string_view body = unread.substr(0, static_cast<std::size_t>(body_left_));
+    stream_.consume(body.size());
+    stream_.keep_consumed();
+    body_left_ = 0;
+    body_done_ = true;
+    return body;
+}
+
 Task<Result<std::string>> ServerConnection::read_body(std::size_t limit) {
     const auto too_large = [&] {
         close_after_ = true;
@@ -403,7 +419,8 @@ bool ServerConnection::bodiless(int status) const {
 
 // Writes status line and fields to out_; without a length the body is a stream. Connection and
 // framing fields are ours alone.
-void ServerConnection::format_head(int status, const HeaderList& headers,
+template <typename Fields>
+void ServerConnection::format_head(int status, const Fields& headers,
                                    std::optional<std::size_t> content_length) {
     CHECK_MSG(answer_ == Answer::kNone, "a request is answered once");
     CHECK(status >= 200 && status <= 599);
@@ -443,19 +460,37 @@ void ServerConnection::format_head(int status, const HeaderList& headers,
 Task<Result<void>> ServerConnection::respond(int status, HeaderList headers,
                                              std::string_view body) {
     format_head(status, headers, body.size());
+    return send_answer(body);
+}
+
+Task<Result<void>> ServerConnection::respond(int status, const std::vector<HeaderField>& fields,
+                                             std::string_view body) {
+    format_head(status, fields, body.size());
+    return send_answer(body);
+}
+
+Task<Result<void>> ServerConnection::send_answer(std::string_view body) {
     answer_ = Answer::kComplete;
     TcpStream::WriteParts parts;
     parts[0] = asio::const_buffer(out_.data(), out_.size());
     if (!no_body_out_) parts[1] = asio::const_buffer(body.data(), body.size());
-    Result<void> sent = co_await stream_.write(parts, context_.limits.write_timeout);
+    Result<void> sent;
+    if (!stream_.write_now(parts, sent))
+        sent = co_await stream_.write(parts, context_.limits.write_timeout);
     if (!sent) stream_.close();
     co_return sent;
 }
 
-Task<Result<void>> ServerConnection::start_stream(int status, HeaderList headers) {
+void ServerConnection::start_stream(int status, const std::vector<HeaderField>& fields) {
     if (head_.version_minor == 0) close_after_ = true;  // Only the close ends the body.
-    format_head(status, headers, std::nullopt);
+    format_head(status, fields, std::nullopt);
     answer_ = Answer::kStream;
+}
+
+Task<Result<void>> ServerConnection::start_stream(int status, HeaderList headers) {
+    std::vector<HeaderField> fields;
+    for (const auto& [name, value] : headers) fields.push_back({name, value});
+    start_stream(status, fields);
     co_return Result<void>{};  // The head leaves with the first write.
 }
 
@@ -475,7 +510,9 @@ Task<Result<void>> ServerConnection::write(std::string_view bytes) {
             parts[3] = asio::const_buffer("\r\n", 2);
         }
     }
-    Result<void> sent = co_await stream_.write(parts, context_.limits.write_timeout);
+    Result<void> sent;
+    if (!stream_.write_now(parts, sent))
+        sent = co_await stream_.write(parts, context_.limits.write_timeout);
     out_.clear();
     if (!sent) stream_.close();
     co_return sent;

@@ -62,13 +62,19 @@ class ServerConnection final : public ServerExchange {
     std::string remote_address() const override;
     Task<Result<std::size_t>> read_body_some(asio::mutable_buffer buffer) override;
     Task<Result<std::string>> read_body(std::size_t limit) override;
+    std::string_view take_body() override;
     Task<Result<void>> respond(int status, HeaderList headers, std::string_view body) override;
+    Task<Result<void>> respond(int status, const std::vector<HeaderField>& fields,
+                               std::string_view body) override;
     Task<Result<void>> start_stream(int status, HeaderList headers) override;
+    void start_stream(int status, const std::vector<HeaderField>& fields) override;
     Task<Result<void>> write(std::string_view bytes) override;
     Task<Result<void>> finish_stream() override;
     void abort() override;
     bool answered() const override { return answer_ != Answer::kNone; }
     Task<bool> wait_client_gone() override { return stream_.wait_closed(); }
+    void watch_client(std::function<void()> gone) override { stream_.watch(std::move(gone)); }
+    void unwatch_client() override { stream_.unwatch(); }
 
   private:
     enum class Answer { kNone, kStream, kComplete, kAborted };
@@ -78,7 +84,7 @@ class ServerConnection final : public ServerExchange {
     Task<bool> read_more_of_head(MonotonicNs& head_deadline);
     void begin_exchange();
     Task<void> run_handler();
-    Task<bool> finish_exchange();
+    bool may_follow();
     Task<bool> skip_body();
     Task<void> refuse(const HeadError& error);
     Task<void> linger();
@@ -88,8 +94,9 @@ class ServerConnection final : public ServerExchange {
     Task<Result<void>> send_continue();
     bool body_can_be_skipped() const;
     bool bodiless(int status) const;
-    void format_head(int status, const HeaderList& headers,
-                     std::optional<std::size_t> content_length);
+    template <typename Fields>
+    void format_head(int status, const Fields& headers, std::optional<std::size_t> content_length);
+    Task<Result<void>> send_answer(std::string_view body);
 
     ServerContext& context_;
     TcpStream stream_;

@@ -2,7 +2,9 @@
 #include "common/net/tcp_stream.h"
 
 #include <netinet/tcp.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -20,6 +22,17 @@ namespace {
 constexpr std::size_t kWriteProgressBytes = 16 * 1024;
 // Bytes of a socket that wait for the peer's window; those under way are not counted.
 constexpr int kUnsentBytesMax = 128 * 1024;
+
+// What a connection keeps of its buffer between two exchanges; most never use more.
+constexpr std::size_t kPagesKept = 8 * 1024;
+
+// Gives the whole pages between two addresses back to the system; their bytes are lost.
+void drop_pages(char* begin, char* end) {
+    static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) & ~(page - 1);
+    const std::uintptr_t last = reinterpret_cast<std::uintptr_t>(end) & ~(page - 1);
+    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
 
 }  // namespace
 
@@ -95,12 +108,18 @@ void TcpStream::cancel() {
 
 void TcpStream::forget_kept() {
     std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
+    used_ = std::max(used_, end_);
     end_ -= begin_;
     begin_ = 0;
     kept_ = 0;
+    if (used_ > kPagesKept && end_ < kPagesKept / 2 && !joins_read()) {
+        drop_pages(buffer_.get() + kPagesKept, buffer_.get() + kStreamBufferBytes);
+        used_ = end_;
+    }
 }
 
 asio::mutable_buffer TcpStream::room() {
+    used_ = std::max(used_, end_);
     if (begin_ == end_) begin_ = end_ = kept_;
     return {buffer_.get() + end_, kStreamBufferBytes - end_};
 }
@@ -113,6 +132,7 @@ Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
         if (read.ok()) end_ += *read;
         co_return read;
     }
+    if (joins_read()) co_return co_await join_read(timeout);
     error_code ec;
     read_deadline_.set(timeout);
     const std::size_t n =
@@ -128,6 +148,14 @@ Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,
                                                std::chrono::milliseconds timeout) {
     CHECK(begin_ == end_);
     if (tls_) co_return co_await read_tls(target, timeout);
+    if (joins_read()) {
+        Result<std::size_t> n = co_await join_read(timeout);
+        if (!n) co_return n;
+        const std::size_t take = std::min(*n, target.size());
+        std::memcpy(target.data(), unread().data(), take);
+        consume(take);
+        co_return take;
+    }
     error_code ec;
     read_deadline_.set(timeout);
     const std::size_t n =
@@ -175,6 +203,25 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
     }
     if (waited) write_deadline_.clear();
     co_return Result<void>{};
+}
+
+bool TcpStream::write_now(WriteParts& parts, Result<void>& sent) {
+    if (tls_) return false;
+    error_code ec;
+    std::size_t n = socket_.write_some(parts, ec);
+    if (ec == asio::error::would_block) return false;
+    if (ec) {
+        sent = failure(ec, write_deadline_, "write");
+        return true;
+    }
+    wrote_any_ = wrote_any_ || n > 0;
+    if (n == asio::buffer_size(parts)) return true;
+    for (asio::const_buffer& part : parts) {
+        const std::size_t step = std::min(n, part.size());
+        part += step;
+        n -= step;
+    }
+    return false;
 }
 
 bool TcpStream::quiet() {

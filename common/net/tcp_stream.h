@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -25,6 +26,9 @@ class TcpStream {
     using WriteParts = std::array<asio::const_buffer, 4>;  // Written in order by one system call.
 
     TcpStream(Tcp::socket socket, const std::shared_ptr<Deadlines>& deadlines);
+    ~TcpStream();
+    TcpStream(const TcpStream&) = delete;
+    TcpStream& operator=(const TcpStream&) = delete;
 
     Task<Result<void>> connect(const Tcp::endpoint& endpoint, std::chrono::milliseconds timeout);
     void prepare();  // Once connected: Nagle off, never blocking.
@@ -45,7 +49,8 @@ class TcpStream {
     void consume(std::size_t bytes) { begin_ += bytes; }
     char* unread_bytes() { return buffer_.get() + begin_; }
     void keep_consumed() { kept_ = begin_; }  // What was consumed so far stays where it is.
-    void forget_kept();                       // Moves the unread bytes to the front.
+    // Moves the unread bytes to the front, and gives pages back that only large bodies needed.
+    void forget_kept();
 
     // Reads some bytes behind the unread ones; 0 at the peer's end. Needs room.
     Task<Result<std::size_t>> fill(std::chrono::milliseconds timeout);
@@ -60,6 +65,8 @@ class TcpStream {
     Task<Result<void>> write(std::string_view bytes, std::chrono::milliseconds timeout) {
         return write(WriteParts{asio::const_buffer(bytes.data(), bytes.size())}, timeout);
     }
+    // Tries once: true if `sent` says how it ended, false if write() is to go on with `parts`.
+    bool write_now(WriteParts& parts, Result<void>& sent);
     // When the running read gives up; orders connections by how long they have been silent.
     MonotonicNs read_due() const { return read_deadline_.due(); }
     bool wrote_any() const { return wrote_any_; }
@@ -71,6 +78,11 @@ class TcpStream {
     // or close() of ours ended it; with false when the waiting coroutine was cancelled. Bytes that
     // arrive meanwhile go to the buffer; once that is full only a reset is noticed.
     Task<bool> wait_closed();
+    // The same without a coroutine: calls `gone` once, from the loop or at once, unless unwatch()
+    // comes first. The read that runs then stays, and the next fill() or read_some() takes it over:
+    // being watched costs a turn no system call. Never beside wait_closed() or a read.
+    void watch(std::function<void()> gone);
+    void unwatch();
 
     Tcp::socket& socket() { return socket_; }
 
@@ -78,6 +90,14 @@ class TcpStream {
     Error failure(const boost::system::error_code& ec, const Deadline& deadline,
                   std::string_view what) const;
     asio::mutable_buffer room();
+
+    struct Watch;
+    void arm_watch();
+    void arm_wait();
+    void watched_read(const boost::system::error_code& ec, std::size_t bytes);
+    void report_gone();
+    bool joins_read() const;  // The watch's read runs, or has ended for good.
+    Task<Result<std::size_t>> join_read(std::chrono::milliseconds timeout);
 
     Task<Result<std::size_t>> read_tls(asio::mutable_buffer target,
                                        std::chrono::milliseconds timeout);
@@ -96,7 +116,9 @@ class TcpStream {
     std::size_t kept_ = 0;             // Reads go behind these bytes.
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
+    std::size_t used_ = 0;  // The buffer's pages up to here may have been written to.
     bool wrote_any_ = false;
+    std::shared_ptr<Watch> watch_;  // Shared with its operation. Null until the first watch().
 };
 
 }  // namespace hearth

@@ -25,8 +25,14 @@ void add_part(SHA256_CTX& hash, std::string_view part) {
     add(hash, part);
 }
 
-std::string finish(SHA256_CTX& hash) {
-    std::string digest(SHA256_DIGEST_LENGTH, '\0');
+using Digest = std::array<char, SHA256_DIGEST_LENGTH>;
+
+std::string_view text_of(const Digest& digest) {
+    return {digest.data(), digest.size()};
+}
+
+Digest finish(SHA256_CTX& hash) {
+    Digest digest;
     CHECK(SHA256_Final(reinterpret_cast<unsigned char*>(digest.data()), &hash) == 1);
     return digest;
 }
@@ -95,7 +101,7 @@ KeyDeriver::KeyDeriver(std::string_view secret) {
     if (key.size() > SHA256_CBLOCK) {
         SHA256_CTX hash = fresh();
         add(hash, key);
-        key = finish(hash);
+        key = text_of(finish(hash));
     }
     key.resize(SHA256_CBLOCK, '\0');
     for (const auto& [state, pad] : {std::pair{&inner_, '\x36'}, {&outer_, '\x5c'}}) {
@@ -117,12 +123,11 @@ SessionKey KeyDeriver::mac(std::initializer_list<std::string_view> parts) const 
     SHA256_CTX hash;
     std::memcpy(&hash, &inner_, sizeof hash);
     for (const std::string_view part : parts) add_part(hash, part);
-    const std::string inner = finish(hash);
+    const Digest inner = finish(hash);
     std::memcpy(&hash, &outer_, sizeof hash);
-    add(hash, inner);
-    const std::string digest = finish(hash);
-    return {big_endian(std::string_view(digest).substr(0, 8)),
-            big_endian(std::string_view(digest).substr(8, 8))};
+    add(hash, text_of(inner));
+    const Digest digest = finish(hash);
+    return {big_endian(text_of(digest).substr(0, 8)), big_endian(text_of(digest).substr(8, 8))};
 }
 
 std::string KeyDeriver::tenant_salt(std::string_view tenant) const {

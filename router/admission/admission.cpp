@@ -275,7 +275,7 @@ Task<Admission::Entry> Admission::enter(Visit& visit, ClientWatch& watch, Refusa
         Waiter waiter(*this, watch, *ticket);
         waiter.visit = &visit;
         show_depth();
-        watch.start(io_.get_executor());
+        watch.start();
         watch.when_gone([&waiter] { waiter.timer.cancel(); });
         waiter.timer.expires_after(milliseconds(config_->queue_timeout_ms));
         boost::system::error_code ignored;
@@ -284,7 +284,7 @@ Task<Admission::Entry> Admission::enter(Visit& visit, ClientWatch& watch, Refusa
         granted = waiter.granted;
     }
     const bool gone = watch.gone();
-    co_await watch.end();
+    watch.end();
     metrics_.queued_for(seconds(clock_.now() - since));
     if (gone) co_return Entry::kClientGone;  // A slot that came at the same time goes with `visit`.
     if (granted) co_return Entry::kEntered;

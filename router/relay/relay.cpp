@@ -19,11 +19,10 @@ constexpr int kClientLeft = 499;
 
 // '-' and '_' are one to servers that fold names, so a client must not slip in hearth_session.
 bool is_ours(std::string_view name) {
-    constexpr std::string_view kPrefix = "hearth-";
-    if (name.size() < kPrefix.size()) return false;
-    std::string prefix(name.substr(0, kPrefix.size()));
-    std::replace(prefix.begin(), prefix.end(), '_', '-');
-    return equals_ignore_case(prefix, kPrefix);
+    constexpr std::string_view kPrefix = "hearth";
+    return name.size() > kPrefix.size() &&
+           (name[kPrefix.size()] == '-' || name[kPrefix.size()] == '_') &&
+           equals_ignore_case(name.substr(0, kPrefix.size()), kPrefix);
 }
 
 // Fields that a Connection field names belong to that connection too (RFC 9110 section 7.6.1).
@@ -109,23 +108,25 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     return fields;
 }
 
-HeaderList Relay::answer_headers(const ResponseHead& head) const {
-    HeaderList headers;
+std::vector<HeaderField> Relay::answer_headers(const ResponseHead& head) {
+    std::vector<HeaderField> headers;
     headers.reserve(head.fields.size() + 2);
     for (const HeaderField& field : head.fields) {
         if (is_hop_field(field.name, head.fields) || is_ours(field.name) ||
             equals_ignore_case(field.name, "x-request-id"))
             continue;
         if (facts_.limits != nullptr && is_limit_field(field.name)) continue;
-        headers.emplace_back(field.name, field.value);
+        headers.push_back(field);
     }
     if (facts_.limits != nullptr)
-        headers.insert(headers.end(), facts_.limits->begin(), facts_.limits->end());
-    headers.emplace_back("x-request-id", facts_.request_id);
-    if (core_.config->expose_route)
-        headers.emplace_back(header::kRoute, "node=" + facts_.node +
-                                                 ";reason=" + to_string(*facts_.reason) +
-                                                 ";key=" + to_string(*facts_.source));
+        for (const auto& [name, value] : *facts_.limits) headers.push_back({name, value});
+    headers.push_back({"x-request-id", facts_.request_id});
+    if (core_.config->expose_route) {
+        route_ = "node=" + facts_.node;
+        route_.append(";reason=").append(to_string(*facts_.reason));
+        route_.append(";key=").append(to_string(*facts_.source));
+        headers.push_back({header::kRoute, route_});
+    }
     return headers;
 }
 
@@ -223,9 +224,8 @@ Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream
         }
         if (!piece->empty()) sent = co_await upstream.write_body(*piece);
     }
-    if (sent.ok()) sent = co_await upstream.finish_body();
-    const asio::any_io_executor executor = co_await asio::this_coro::executor;
-    if (body_.ended()) watch_.start(executor);
+    if (sent.ok() && options.body == BodyKind::kChunked) sent = co_await upstream.finish_body();
+    if (body_.ended()) watch_.start();
     write_failed_ = !sent.ok();
     co_return std::nullopt;
 }
@@ -280,6 +280,7 @@ Task<Relay::Outcome> Relay::fail(Error error) {
 Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const ResponseHead& head) {
     milliseconds timeout(core_.config->first_byte_timeout_ms);
     std::string body;
+    std::string_view at_hand;  // Of the body: in the connection's buffer, if one read brought it.
     while (true) {
         const auto piece = co_await upstream.read_body_some(timeout);
         if (!piece) {
@@ -287,13 +288,18 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
             co_return outcome;
         }
         if (piece->empty()) break;
+        if (body.empty() && piece->size() == head.content_length) {
+            at_hand = *piece;
+            break;
+        }
         body.append(*piece);
+        at_hand = body;
         if (facts_.usage != nullptr) facts_.usage->take(*piece);
         timeout = milliseconds(core_.config->idle_stream_timeout_ms);
     }
     facts_.first_byte = core_.clock.now();
-    HeaderList headers = answer_headers(head);
-    const Result<void> sent = co_await exchange_.respond(head.status, std::move(headers), body);
+    const std::vector<HeaderField> headers = answer_headers(head);
+    const Result<void> sent = co_await exchange_.respond(head.status, headers, at_hand);
     if (!sent) co_return client_left(sent.error());
     co_return Outcome::kAnswered;
 }
@@ -318,8 +324,7 @@ Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const Respons
             co_return Outcome::kAnswered;
         }
         if (!started) {
-            HeaderList headers = answer_headers(head);
-            (void)co_await exchange_.start_stream(head.status, std::move(headers));
+            exchange_.start_stream(head.status, answer_headers(head));
             facts_.first_byte = core_.clock.now();
             started = true;
         }

@@ -56,9 +56,6 @@ class Relay {
     // Sends the turn to `member`. `pass_busy`: the client gets a 503 of the node's.
     Task<Outcome> send(const Member& member, const SessionKey& session, bool pass_busy);
     Task<void> refuse(Refusal refusal);
-    // Must be called before the turn returns.
-    Task<void> end() { return watch_.end(); }
-
     RequestBody& body() { return body_; }
     ClientWatch& watch() { return watch_; }
     // Node id from the last answer's hearth-moved-to; empty if it had none.
@@ -76,7 +73,8 @@ class Relay {
     Task<void> break_stream(Error error, bool at_event_end);
     Outcome client_left(const Error& error);
     std::vector<HeaderField> request_fields(const SessionKey& session);
-    HeaderList answer_headers(const ResponseHead& head) const;
+    // Views of `head` and of this.
+    std::vector<HeaderField> answer_headers(const ResponseHead& head);
 
     RouterCore& core_;
     ServerExchange& exchange_;
@@ -84,6 +82,7 @@ class Relay {
     RequestBody body_;
     ClientWatch watch_;
     std::string session_hex_, epoch_;
+    std::string route_;
     std::string authorization_;  // For the node.
     std::string moved_to_;
     bool write_failed_ = false;  // The node stopped reading; it may have answered first.

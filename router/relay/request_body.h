@@ -28,9 +28,9 @@ class RequestBody {
     // room. kTooLarge beyond body_bytes_max.
     Task<Result<std::string_view>> read(bool must_keep);
 
-    std::string_view kept() const { return kept_; }
+    std::string_view kept() const { return whole_.empty() ? std::string_view(kept_) : whole_; }
     bool ended() const { return ended_; }
-    bool replayable() const { return kept_.size() == read_bytes_; }
+    bool replayable() const { return kept().size() == read_bytes_; }
     std::size_t read_bytes() const { return read_bytes_; }
 
   private:
@@ -39,6 +39,7 @@ class RequestBody {
 
     RouterCore& core_;
     ServerExchange& exchange_;
+    std::string_view whole_;  // All of it, where the connection has it; then nothing is kept.
     std::string kept_;
     std::string scratch_;  // Takes what is not kept.
     std::size_t read_bytes_ = 0;

@@ -36,7 +36,6 @@ class Turn {
     Turn& operator=(const Turn&) = delete;
 
     Task<void> run();
-    Task<void> end() { return relay_.end(); }
 
   private:
     Task<bool> identify();
@@ -229,6 +228,9 @@ void account(RouterCore& core, const TurnFacts& facts) {
     const auto since_start = [&](MonotonicNs at) {
         return at == 0 ? 0 : seconds(at - facts.started);
     };
+    const auto ms = [&](MonotonicNs at) {
+        return at == 0 ? 0 : static_cast<double>((at - facts.started + 500) / 1000) / 1e3;
+    };
     // A turn that was cut before anything was sent ends like one whose client left.
     const int status = facts.status == 0 ? 499 : facts.status;
     core.metrics.request_finished(facts.endpoint, status, facts.stream, total);
@@ -251,27 +253,15 @@ void account(RouterCore& core, const TurnFacts& facts) {
                           {"key_source", facts.source ? to_string(*facts.source) : ""},
                           {"attempts", facts.attempts},
                           {"aborted", aborted},
-                          {"written_ms", since_start(facts.written) * 1e3},
-                          {"first_byte_ms", since_start(facts.first_byte) * 1e3},
-                          {"total_ms", total * 1e3}});
+                          {"written_ms", ms(facts.written)},
+                          {"first_byte_ms", ms(facts.first_byte)},
+                          {"total_ms", ms(now)}});
 }
 
 Task<void> serve_turn(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
                       Endpoint endpoint) {
     Turn turn(*core, exchange, endpoint);
-    std::exception_ptr failure;
-    try {
-        co_await turn.run();
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    // A turn that is cancelled, be it in its last step, still has to wait for its watch, which uses
-    // the exchange.
-    const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-    if (failure || state.cancelled() != asio::cancellation_type::none)
-        co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    co_await turn.end();
-    if (failure) std::rethrow_exception(failure);
+    co_await turn.run();
 }
 
 }  // namespace hearth
