@@ -288,13 +288,13 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
             co_return outcome;
         }
         if (piece->empty()) break;
+        if (facts_.usage != nullptr) facts_.usage->take(*piece);
         if (body.empty() && piece->size() == head.content_length) {
             at_hand = *piece;
             break;
         }
         body.append(*piece);
         at_hand = body;
-        if (facts_.usage != nullptr) facts_.usage->take(*piece);
         timeout = milliseconds(core_.config->idle_stream_timeout_ms);
     }
     facts_.first_byte = core_.clock.now();

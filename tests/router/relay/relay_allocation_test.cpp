@@ -45,7 +45,8 @@ struct Lockstep {
     std::vector<char> buffer = std::vector<char>(4096);
 };
 
-Task<void> send_chunks(Lockstep& step, ServerExchange& exchange) {
+Task<void> send_chunks(std::shared_ptr<Lockstep> shared, ServerExchange& exchange) {
+    Lockstep& step = *shared;
     HeaderList headers{{"content-type", "text/event-stream"}};
     (void)co_await exchange.start_stream(200, std::move(headers));
     const std::string event = "data: {\"choices\":[{\"delta\":{\"content\":\" word\"}}]}\n\n";
@@ -61,14 +62,16 @@ Task<void> send_chunks(Lockstep& step, ServerExchange& exchange) {
 
 Task<void> take_chunks(Lockstep& step, Tcp::socket& socket) {
     boost::system::error_code ec;
-    while (step.taken < kChunks && !ec) {
+    bool ended = false;
+    while (!ended && !ec) {
         const std::size_t n = co_await socket.async_read_some(
             asio::buffer(step.buffer), asio::redirect_error(asio::use_awaitable, ec));
         const std::string_view bytes(step.buffer.data(), n);
         for (std::size_t at = bytes.find("\n\n"); at != bytes.npos; at = bytes.find("\n\n", at + 2))
             ++step.taken;
+        ended = bytes.ends_with("\r\n0\r\n\r\n") || bytes == "0\r\n\r\n";
         if (step.taken == kWarm) step.news_when_warm = g_news;
-        if (step.taken == kChunks) step.news_at_end = g_news;
+        if (step.taken == kChunks && step.news_at_end == 0) step.news_at_end = g_news;
         step.taken_one.cancel();
     }
 }
@@ -81,9 +84,10 @@ TEST_F(RelayAllocationTest, NoneForAChunk) {
 #endif
     config_.health_interval_ms = config_.membership_refresh_ms = 60'000;  // Nothing else runs.
     start_with_store(1);
-    Lockstep step(io_);
-    nodes_[0]->behaviour = [&step](FakeNode&, ServerExchange& exchange) {
-        return send_chunks(step, exchange);
+    const auto shared = std::make_shared<Lockstep>(io_);
+    Lockstep& step = *shared;
+    nodes_[0]->behaviour = [shared](FakeNode&, ServerExchange& exchange) {
+        return send_chunks(shared, exchange);
     };
     Tcp::socket socket(io_);
     const std::uint16_t port = split_host_port(router_->endpoint())->second;
