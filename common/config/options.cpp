@@ -66,7 +66,6 @@ Result<std::string> read_file(const std::string& path) {
     return text;
 }
 
-// One entry of a list of maps, as text.
 // A scalar, or a list of scalars with one in each line.
 Result<std::string> entry_text(const YAML::Node& value) {
     if (value.IsScalar()) return value.Scalar();
@@ -81,6 +80,7 @@ Result<std::string> entry_text(const YAML::Node& value) {
     return text;
 }
 
+// One entry of a list of maps, as text.
 Result<std::map<std::string, std::string>> entry_fields(const YAML::Node& entry) {
     if (!entry.IsMap()) return make_error(ErrorCode::kInvalidArgument, "each entry must be a map");
     std::map<std::string, std::string> fields;
