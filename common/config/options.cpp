@@ -1,6 +1,7 @@
 // Options: one table of fields, filled from a YAML file, the environment and flags, in that order.
 #include "common/config/options.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <CLI/CLI.hpp>
@@ -64,6 +65,45 @@ Result<std::string> read_file(const std::string& path) {
     if (text.size() > kFileBytesMax)
         return make_error(ErrorCode::kTooLarge, path + ": larger than 1 MiB");
     return text;
+}
+
+// Notes where the root of the current document is, and nothing else.
+class RootMark final : public YAML::EventHandler {
+  public:
+    std::optional<YAML::Mark> mark;
+
+    void OnDocumentStart(const YAML::Mark&) override { mark.reset(); }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark& at, YAML::anchor_t) override { note(at); }
+    void OnAlias(const YAML::Mark& at, YAML::anchor_t) override { note(at); }
+    void OnScalar(const YAML::Mark& at, const std::string&, YAML::anchor_t,
+                  const std::string&) override {
+        note(at);
+    }
+    void OnSequenceStart(const YAML::Mark& at, const std::string&, YAML::anchor_t,
+                         YAML::EmitterStyle::value) override {
+        note(at);
+    }
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark& at, const std::string&, YAML::anchor_t,
+                    YAML::EmitterStyle::value) override {
+        note(at);
+    }
+    void OnMapEnd() override {}
+
+  private:
+    void note(const YAML::Mark& at) {
+        if (!mark) mark = at;
+    }
+};
+
+// Where a second document begins. Not LoadAll(): yaml-cpp 0.7 finds endless documents in ",a".
+std::optional<YAML::Mark> second_document(const std::string& text) {
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    RootMark root;
+    if (!parser.HandleNextDocument(root) || !parser.HandleNextDocument(root)) return std::nullopt;
+    return root.mark.value_or(YAML::Mark());
 }
 
 // A scalar, or a list of scalars with one in each line.
@@ -196,17 +236,16 @@ Options::Field* Options::find(const std::string& name) {
 }
 
 Result<void> Options::load_yaml(const std::string& text, const std::string& file_name) {
-    std::vector<YAML::Node> documents;
+    YAML::Node root;
     try {
-        documents = YAML::LoadAll(text);
+        if (const auto second = second_document(text))
+            return make_error(ErrorCode::kInvalidArgument,
+                              place_of(file_name, *second) + ": a second document");
+        root = YAML::Load(text);
     } catch (const YAML::Exception& e) {
         return make_error(ErrorCode::kInvalidArgument, place_of(file_name, e.mark) + ": " + e.msg);
     }
-    if (documents.empty() || (documents.size() == 1 && documents[0].IsNull())) return {};
-    if (documents.size() > 1)
-        return make_error(ErrorCode::kInvalidArgument,
-                          place_of(file_name, documents[1].Mark()) + ": a second document");
-    const YAML::Node& root = documents[0];
+    if (root.IsNull()) return {};
     if (!root.IsMap())
         return make_error(ErrorCode::kInvalidArgument,
                           place_of(file_name, root.Mark()) + ": must be a map of settings");

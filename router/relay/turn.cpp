@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "common/base/log.h"
+#include "router/admission/model_scan.h"
 #include "router/members/health.h"
 #include "router/placement/placer.h"
 #include "router/session/body_scan.h"
@@ -39,6 +40,7 @@ class Turn {
 
   private:
     Task<bool> identify();
+    Task<bool> check_model();
     Task<bool> enter();
     Task<bool> find_key();
     Task<bool> scan_body();
@@ -75,6 +77,10 @@ Task<void> Turn::run() {
         (void)co_await refuse_body(error);
         co_return;
     }
+    if (visit_.models_bounded()) {
+        const bool allowed = co_await check_model();
+        if (!allowed) co_return;
+    }
     const bool keyed = co_await find_key();
     if (!keyed) co_return;
     if (core_.admission.has_queue()) {
@@ -96,6 +102,31 @@ Task<bool> Turn::identify() {
     facts_.limits = &visit_.limits();
     if (!refusal) refusal = core_.admission.charge(head, visit_);
     facts_.usage = visit_.usage();
+    if (!refusal) co_return true;
+    Refusal given = std::move(*refusal);
+    co_await relay_.refuse(std::move(given));
+    co_return false;
+}
+
+// True if the body asks for a model that the tenant may use. Only where not every model is allowed.
+Task<bool> Turn::check_model() {
+    ModelScan scan;
+    bool good = true;
+    bool more = true;
+    while (good && more) {
+        const auto piece = co_await relay_.body().read(true);
+        if (!piece) {
+            const bool answered = co_await refuse_body(piece.error());
+            co_return answered;
+        }
+        more = !piece->empty();
+        good = more ? scan.feed(*piece) : scan.finish();
+    }
+    std::optional<Refusal> refusal;
+    if (good)
+        refusal = core_.admission.check_model(visit_, scan.model());
+    else
+        refusal = Refusal{400, "invalid_json", scan.error(), "model"};
     if (!refusal) co_return true;
     Refusal given = std::move(*refusal);
     co_await relay_.refuse(std::move(given));
@@ -138,6 +169,8 @@ Task<bool> Turn::find_key() {
 Task<bool> Turn::scan_body() {
     BodyScan scan(core_.config->session_from_user);
     auto progress = BodyScan::Progress::kMore;
+    // What check_model() has read already.
+    if (relay_.body().read_bytes() > 0) progress = scan.feed(relay_.body().kept());
     while (progress == BodyScan::Progress::kMore) {
         const auto piece = co_await relay_.body().read(true);
         if (!piece) {

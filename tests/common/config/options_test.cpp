@@ -171,6 +171,7 @@ TEST_F(OptionsTest, ErrorsOfAFileNamePlaceFieldAndLimit) {
         {"port: 1\nport: 2", "t.yaml:2:1: port: set twice"},
         {"upstreams:\n- url: a\n- name: b", "t.yaml:3:3: upstreams: needs a url"},
         {"upstreams: [a]", "t.yaml:1:13: upstreams: each entry must be a map"},
+        {",*a", "t.yaml:1:1: a second document"},
         {"upstreams:\n- url: {a: b}",
          "t.yaml:2:3: upstreams: each value must be a scalar or a list of scalars"},
         {"upstreams:\n- url: [[a]]",

@@ -127,6 +127,28 @@ TEST_F(AdmissionTest, TheModelListIsForTenantsToo) {
     EXPECT_EQ(get("/health").status, 200);
 }
 
+TEST_F(AdmissionTest, OnlyTheModelsOfTheTenant) {
+    add_tenant("acme").models = {"m"};
+    add_tenant("zeta");
+    start_static(1);
+    const std::string other = R"({"messages":[{"role":"user","content":"x"}],"model":"n"})";
+    EXPECT_EQ(ask("acme").status, 200);
+    EXPECT_EQ(last_turn().body, kTurn);
+    const Reply refused = ask("acme", {}, other);
+    EXPECT_EQ(refused.status, 403);
+    EXPECT_NE(refused.body.find("\"code\":\"model_forbidden\""), std::string::npos);
+    EXPECT_EQ(ask("acme", {}, "{}").status, 403);
+    EXPECT_EQ(ask("acme", {}, R"({"model":"m","model":"n"})").status, 400);
+    EXPECT_EQ(ask("zeta", {}, other).status, 200);
+    // Without a header the session's key is looked for in the same bytes.
+    const HeaderList key{{"authorization", "Bearer acme-key"}};
+    const Reply keyed = post("", R"({"model":"m","prompt_cache_key":"k"})", key);
+    EXPECT_EQ(keyed.route("key"), "prompt_cache_key");
+    EXPECT_EQ(post("", kTurn, key).route("key"), "anchor");
+    EXPECT_EQ(last_turn().body, kTurn);
+    EXPECT_EQ(nodes_[0]->turns.size(), 4u);
+}
+
 TEST_F(AdmissionTest, RequestsAreLimited) {
     add_tenant("acme").requests_per_second = 0.01;
     add_tenant("zeta");
