@@ -35,9 +35,9 @@ struct TcpStream::Watch {
     std::function<void()> gone;       // Null: nobody watches.
     std::unique_ptr<Suspended> join;  // Waits for the end of the read.
     const char* target = nullptr;     // Where the pending read writes; null: none is.
-    bool waiting = false;             // A wait without a read is pending.
-    bool over = false;                // The peer's end, or a failure of the socket.
-    error_code ec;                    // Of the last read.
+    bool waiting[2] = {};  // A wait for an error, or for bytes without a read, is pending.
+    bool over = false;     // The peer's end, or a failure of the socket.
+    error_code ec;         // Of the last read.
 };
 
 TcpStream::~TcpStream() {
@@ -69,7 +69,7 @@ void TcpStream::report_gone() {
 // An operation that an earlier watch left pending serves this one too.
 void TcpStream::arm_watch() {
     if (watch_->over) return report_gone();
-    if (watch_->target != nullptr || watch_->waiting) return;
+    if (watch_->target != nullptr) return;
     if (tls_ || !has_room()) return arm_wait();
     const asio::mutable_buffer target = room();
     watch_->target = static_cast<const char*>(target.data());
@@ -89,9 +89,9 @@ void TcpStream::arm_wait() {
     }
     const bool readable = has_room();
     const auto kind = readable ? Tcp::socket::wait_read : Tcp::socket::wait_error;
-    watch_->waiting = true;
+    if (std::exchange(watch_->waiting[readable], true)) return;
     socket_.async_wait(kind, [watch = watch_, readable](const error_code& ec) {
-        watch->waiting = false;
+        watch->waiting[readable] = false;
         if (!watch->stream || !watch->gone) return;
         if (ec || !readable)
             watch->stream->report_gone();
