@@ -39,6 +39,9 @@ def main():
             check(done.returncode == 0, f"{config.name}: {done.stderr}")
         check(run(BIN / "hearth").returncode == 2, "hearth without a subcommand")
         check(run(BIN / "hearth", "--help").returncode == 0, "hearth --help")
+        made = dict(line.split() for line in run(BIN / "hearth", "key", "new").stdout.splitlines())
+        again = run(BIN / "hearth", "key", "hash", input=made["key:"] + "\n").stdout.strip()
+        check(made["key:"].startswith("hk-") and again == made["hash:"], f"{made} {again}")
         missing = run(BIN / "hearth", "up", "--listen", "127.0.0.1:0", "--model", "/no/such.gguf")
         check(missing.returncode == 2 and "/no/such.gguf" in missing.stderr, missing.stderr)
 
