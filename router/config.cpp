@@ -109,6 +109,8 @@ Result<void> check(const RouterConfig& config) {
         return bad("first_byte_timeout_ms", "must be at least 1ms");
     if (config.idle_stream_timeout_ms < 1)
         return bad("idle_stream_timeout_ms", "must be at least 1ms");
+    if (config.heartbeat_ms != 0 && config.heartbeat_ms < 100)
+        return bad("heartbeat_ms", "must be 0 (none) or at least 100ms");
     return {};
 }
 
@@ -195,6 +197,15 @@ void RouterConfig::declare(Options& options) {
                             "Time for a node to begin its answer");
     options.add_duration_ms("idle_stream_timeout_ms", idle_stream_timeout_ms,
                             "Longest silence of a node in the middle of an answer");
+    options.add_duration_ms("heartbeat_ms", heartbeat_ms,
+                            "Send a comment on a stream that was idle so long; 0 = never");
+    options.add(
+        "retry_foreign", retry_foreign,
+        "Send a turn again that died on a node which is not Hearth's and may have begun it");
+    options.add("retry_budget_percent", retry_budget_percent, 0, 100,
+                "Share of the requests that may be retries");
+    options.add("retry_budget_burst", retry_budget_burst, 0, 1'000'000,
+                "Retries at once beyond that share");
     options.add_duration_ms("drain_grace_ms", drain_grace_ms,
                             "How long SIGTERM waits for running answers");
     options.add("local_bindings_max", local_bindings_max, 0, 100'000'000,

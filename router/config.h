@@ -47,6 +47,10 @@ struct RouterConfig {
     std::int64_t connect_timeout_ms = 1'000;
     std::int64_t first_byte_timeout_ms = 600'000;
     std::int64_t idle_stream_timeout_ms = 120'000;
+    std::int64_t heartbeat_ms = 0;  // 0 = no comments on idle streams.
+    bool retry_foreign = false;     // Send a turn again that a foreign node may have begun.
+    std::int64_t retry_budget_percent = 20;
+    std::int64_t retry_budget_burst = 100;
     std::int64_t drain_grace_ms = 30'000;
     std::int64_t local_bindings_max = 100'000;
     std::int64_t spill_margin_ms = 100;

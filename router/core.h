@@ -12,6 +12,7 @@
 #include "router/members/membership.h"
 #include "router/metrics.h"
 #include "router/placement/bindings.h"
+#include "router/relay/retry_budget.h"
 #include "router/session/session_key.h"
 #include "router/task_group.h"
 
@@ -37,6 +38,7 @@ struct RouterCore {
     Admission admission;
     TaskGroup background;
     Rng rng;
+    RetryBudget retry_budget;
     bool draining = false;
     std::size_t kept_bytes = 0;  // Of all request bodies that are kept for a replay.
 };

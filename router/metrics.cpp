@@ -126,6 +126,12 @@ void RouterMetrics::retried(const std::string& reason) {
         .add();
 }
 
+void RouterMetrics::continued(const std::string& cause) {
+    counter("hearth_router_streams_continued_total",
+            "Broken streams that were sent to an heir to be gone on with.", {{"cause", cause}})
+        .add();
+}
+
 void RouterMetrics::rejected(const std::string& reason) {
     counter("hearth_router_admission_rejected_total", "Requests the router refused, by reason.",
             {{"reason", reason}})

@@ -38,6 +38,7 @@ class RouterMetrics {
     void decided(Reason reason, KeySource source);
     void node_answered(const std::string& node, int code);  // 0 = it did not.
     void retried(const std::string& reason);
+    void continued(const std::string& cause);
     void rejected(const std::string& reason);
     void queue_depth(Priority priority, std::size_t waiting);
     void queued_for(double seconds);

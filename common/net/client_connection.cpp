@@ -194,7 +194,7 @@ Task<Result<const ResponseHead*>> ClientConnection::read_head(milliseconds timeo
             any_byte = true;
             continue;
         }
-        failed_ = true;
+        failed_ = n.ok() || n.error().code != ErrorCode::kTimeout;
         const bool waited = !n.ok() && n.error().code != ErrorCode::kUnavailable;
         co_return waited ? n.error() : closed_early(any_byte, n);
     }
@@ -246,7 +246,7 @@ Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds tim
             got_all_ = true;
             break;
         }
-        failed_ = true;
+        failed_ = n.ok() || n.error().code != ErrorCode::kTimeout;
         if (!n) co_return n.error();
         co_return make_error(ErrorCode::kUnavailable, "the upstream closed within a body");
     }

@@ -38,9 +38,10 @@ class ClientExchange {
     virtual Task<Result<void>> write_body(std::string_view bytes) = 0;
     virtual Task<Result<void>> finish_body() = 0;
 
-    // The response head; 1xx are skipped. kTimeout after `timeout`. Views live until the exchange
-    // is destroyed. kUnavailable: closed before a byte of the answer came (if reused(), try again
-    // on a fresh connection); kCorrupt: nonsense, or closed within the head.
+    // The response head; 1xx are skipped. kTimeout after `timeout`; the call may then be made
+    // again, as may read_body_some(), to wait on. Views live until the exchange is destroyed.
+    // kUnavailable: closed before a byte of the answer came (if reused(), try again on a fresh
+    // connection); kCorrupt: nonsense, or closed within the head.
     virtual Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout) = 0;
     // Body bytes, framing removed, as a view valid until the next call; empty at the end.
     virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;

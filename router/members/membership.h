@@ -21,6 +21,7 @@ struct NodeStatus {
     Health health = Health::kUnknown;
     int failures = 0;  // Probes that failed, in a row.
     bool probing = false;
+    bool speaks_hearth = false;  // It signed an answer with hearth-node.
     std::int64_t in_flight = 0;         // Turns of this router on the node.
     std::int64_t in_flight_tokens = 0;  // Estimate of what they compute of their prompts.
     // Of those, what was sent since the node's record last changed; and how often it has.
@@ -34,6 +35,8 @@ struct Member {
     NodeRecord record;
     std::shared_ptr<NodeStatus> status;
 
+    // One of our own nodes: a turn that is sent twice gives the same bytes twice.
+    bool is_hearth() const { return !record.generation.empty() || status->speaks_hearth; }
     // How busy the node is, for comparing two: what it published and what we sent it since.
     double load() const;
     // Predicted time until a prompt sent now is begun; nothing if the node publishes no speed.

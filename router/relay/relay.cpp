@@ -63,21 +63,13 @@ bool is_event_stream(const ResponseHead& head) {
     return equals_ignore_case(head.find("content-type").substr(0, kType.size()), kType);
 }
 
-// Whether a stream of events is between two of them, so that one more may be added.
-class EventEnds {
-  public:
-    void take(std::string_view bytes) {
-        tail_.append(bytes.substr(bytes.size() - std::min<std::size_t>(bytes.size(), 4)));
-        if (tail_.size() > 4) tail_.erase(0, tail_.size() - 4);
-    }
-    bool at_end() const {
-        return tail_.empty() || tail_.ends_with("\n\n") || tail_.ends_with("\r\n\r\n") ||
-               tail_.ends_with("\r\r");
-    }
+// A node that is down by its probes is given up when it was silent this long.
+constexpr milliseconds kLookMs{1'000};
+constexpr std::string_view kHeartbeat = ": hearth\n\n";
 
-  private:
-    std::string tail_;
-};
+bool timed_out(const Error& error) {
+    return error.code == ErrorCode::kTimeout;
+}
 
 }  // namespace
 
@@ -88,7 +80,7 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     const bool own_key = !config.tenants.empty() || !config.upstream_api_key.empty();
     session_hex_ = session.hex();
     std::vector<HeaderField> fields;
-    fields.reserve(given.size() + 6);
+    fields.reserve(given.size() + 9);
     for (const HeaderField& field : given) {
         if (is_hop_field(field.name, given) || is_ours(field.name) ||
             equals_ignore_case(field.name, "host") ||
@@ -105,6 +97,18 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     if (facts_.epoch > 0) fields.push_back({header::kEpoch, epoch_});
     fields.push_back({header::kRequestId, facts_.request_id});
     fields.push_back({"x-request-id", facts_.request_id});
+    if (deadline_ != 0) {
+        const MonotonicNs left = std::max<MonotonicNs>(deadline_ - core_.clock.now(), 0);
+        deadline_text_ = std::to_string(left / kMs);
+        fields.push_back({header::kDeadline, deadline_text_});
+    }
+    if (streaming_) {
+        forced_text_ = std::to_string(continuation_.delivered().size());
+        fields.push_back({header::kContinue, continuation_.turn()});
+        fields.push_back({header::kForcedBytes, forced_text_});
+    } else {
+        fields.push_back({header::kContinuable, "1"});
+    }
     return fields;
 }
 
@@ -131,6 +135,10 @@ std::vector<HeaderField> Relay::answer_headers(const ResponseHead& head) {
 }
 
 Task<void> Relay::refuse(Refusal refusal) {
+    if (streaming_) {
+        co_await break_stream(std::move(refusal), nullptr);
+        co_return;
+    }
     facts_.status = refusal.status;
     facts_.stream = false;
     std::string id = facts_.request_id;
@@ -156,7 +164,12 @@ struct Unguard {
 
 }  // namespace
 
+bool Relay::may_repeat() const {
+    return !was_taken() || member_->is_hearth() || core_.config->retry_foreign;
+}
+
 Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session, bool pass_busy) {
+    member_ = &member;
     bool fresh = false;
     while (true) {
         stale_ = false;
@@ -170,15 +183,16 @@ Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session
         }
         if (!upstream) co_return Outcome::kUnreachable;
         const Unguard unguard{watch_};  // Goes before the upstream does.
-        const Outcome outcome = co_await converse(**upstream, member, session, pass_busy);
-        if (outcome != Outcome::kDied || !stale_ || !body_.replayable()) co_return outcome;
+        const Outcome outcome = co_await converse(**upstream, session, pass_busy);
+        const bool failed = outcome == Outcome::kDied || outcome == Outcome::kBroken;
+        if (!failed || !stale_ || !body_.replayable() || !may_repeat()) co_return outcome;
         core_.metrics.retried("stale_connection");
         fresh = true;
     }
 }
 
-Task<Relay::Outcome> Relay::converse(ClientExchange& upstream, const Member& member,
-                                     const SessionKey& session, bool pass_busy) {
+Task<Relay::Outcome> Relay::converse(ClientExchange& upstream, const SessionKey& session,
+                                     bool pass_busy) {
     const std::optional<Outcome> over = co_await send_request(upstream, session);
     if (over) co_return *over;
     watch_.guard(&upstream);
@@ -187,21 +201,29 @@ Task<Relay::Outcome> Relay::converse(ClientExchange& upstream, const Member& mem
         const Error gone = make_error(ErrorCode::kCancelled, "the client left");
         co_return client_left(gone);
     }
-    const Outcome outcome = co_await read_answer(upstream, member, pass_busy);
+    const Outcome outcome = co_await read_answer(upstream, pass_busy);
     co_return outcome;
+}
+
+// What of the body leaves with the head: all that is known of it.
+Task<Result<std::string_view>> Relay::first_body() {
+    if (streaming_) {
+        resumed_body_ = continuation_.delivered();
+        resumed_body_ += body_.kept();
+        co_return std::string_view(resumed_body_);
+    }
+    if (body_.read_bytes() != 0) co_return body_.kept();
+    auto piece = co_await body_.read(false);  // Not kept if there is no room.
+    co_return piece;
 }
 
 // Nothing if the request is out, or if the node stopped reading it and may have said why.
 Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream,
                                                         const SessionKey& session) {
-    std::string_view first_body = body_.kept();
-    if (body_.read_bytes() == 0) {
-        const auto piece = co_await body_.read(false);
-        if (!piece) {
-            const Outcome outcome = co_await fail_body(piece.error());
-            co_return outcome;
-        }
-        first_body = *piece;  // Not kept if there is no room.
+    const auto first = co_await first_body();
+    if (!first) {
+        const Outcome outcome = co_await fail_body(first.error());
+        co_return outcome;
     }
     const RequestHead& head = exchange_.head();
     ClientExchange::RequestOptions options;
@@ -209,12 +231,12 @@ Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream
     options.target = head.target;
     options.body = head.body;
     options.content_length = head.content_length;
-    if (head.body == BodyKind::kChunked && body_.ended()) {
+    if (streaming_ || (head.body == BodyKind::kChunked && body_.ended())) {
         options.body = BodyKind::kLength;
-        options.content_length = body_.read_bytes();
+        options.content_length = streaming_ ? first->size() : body_.read_bytes();
     }
     const std::vector<HeaderField> fields = request_fields(session);
-    Result<void> sent = co_await upstream.send_head(options, fields, first_body);
+    Result<void> sent = co_await upstream.send_head(options, fields, *first);
     if (facts_.written == 0) facts_.written = core_.clock.now();
     while (sent.ok() && !body_.ended()) {
         const auto piece = co_await body_.read(false);
@@ -239,20 +261,51 @@ Task<Relay::Outcome> Relay::fail_body(Error error) {
     co_return Outcome::kAnswered;
 }
 
-Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, const Member& member,
-                                        bool pass_busy) {
-    milliseconds timeout(core_.config->first_byte_timeout_ms);
-    if (write_failed_) timeout = kEarlyAnswerMs;
-    const auto head = co_await upstream.read_head(timeout);
+// How long one read may take before somebody looks whether it is worth waiting on.
+milliseconds Relay::slice_of(milliseconds limit) const {
+    milliseconds slice = limit;
+    if (member_->is_hearth()) slice = std::min(slice, kLookMs);
+    const milliseconds heartbeat(core_.config->heartbeat_ms);
+    if (streaming_ && heartbeat.count() > 0) slice = std::min(slice, heartbeat);
+    if (deadline_ == 0) return slice;
+    const milliseconds left((deadline_ - core_.clock.now()) / kMs + 1);
+    return std::clamp(left, milliseconds(1), slice);
+}
+
+// After a read that timed out: false if the node is to be given up.
+Task<bool> Relay::wait_on(milliseconds waited, milliseconds limit, bool between_events) {
+    if (waited >= limit || overdue()) co_return false;
+    // Its probes say that it hangs, and another node gives the same bytes.
+    if (member_->is_hearth() && !member_->status->usable()) co_return false;
+    const milliseconds heartbeat(core_.config->heartbeat_ms);
+    if (streaming_ && between_events && heartbeat.count() > 0)
+        (void)co_await exchange_.write(kHeartbeat);  // A client that left is the watch's business.
+    co_return true;
+}
+
+Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, bool pass_busy) {
+    milliseconds limit(core_.config->first_byte_timeout_ms), waited{0};
+    if (write_failed_) limit = kEarlyAnswerMs;
+    auto head = Result<const ResponseHead*>(nullptr);
+    for (bool more = true; more;) {
+        const milliseconds slice = slice_of(limit - waited);
+        head = co_await upstream.read_head(slice);
+        waited += slice;
+        more = !head.ok() && timed_out(head.error());
+        if (more) more = co_await wait_on(waited, limit, true);
+    }
     if (!head) {
-        core_.metrics.node_answered(member.record.node_id, 0);
+        core_.metrics.node_answered(member_->record.node_id, 0);
         stale_ = upstream.reused() && head.error().code == ErrorCode::kUnavailable;
         const Outcome outcome = co_await fail(head.error());
         co_return outcome;
     }
     const ResponseHead& answer = **head;
-    core_.metrics.node_answered(member.record.node_id, answer.status);
+    core_.metrics.node_answered(member_->record.node_id, answer.status);
     moved_to_ = answer.find(header::kMovedTo);
+    if (!answer.find(header::kNode).empty()) member_->status->speaks_hearth = true;
+    const bool continuable = is_event_stream(answer) && !answer.find(header::kTurn).empty();
+    if (streaming_ && (answer.status != 200 || !continuable)) co_return Outcome::kBroken;
     if (answer.status == 503 && !pass_busy) co_return Outcome::kBusy;
     facts_.status = answer.status;
     facts_.stream = is_event_stream(answer);
@@ -260,29 +313,43 @@ Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, const Member& 
                        answer.body != BodyKind::kUntilClose &&
                        answer.content_length <= kWholeAnswerBytesMax;
     Outcome outcome = Outcome::kAnswered;
-    if (whole)
+    if (continuable)
+        outcome = co_await relay_continuable(upstream, answer);
+    else if (whole)
         outcome = co_await relay_whole(upstream, answer);
     else
         outcome = co_await relay_stream(upstream, answer);
     co_return outcome;
 }
 
-// The node failed while the client has not a byte of an answer.
+// The node failed while the client has not a byte of its answer.
 Task<Relay::Outcome> Relay::fail(Error error) {
     if (watch_.gone()) co_return client_left(error);
-    if (error.code != ErrorCode::kTimeout || write_failed_) co_return Outcome::kDied;
+    if (streaming_) {
+        const Outcome outcome = co_await stream_failed(error);
+        co_return outcome;
+    }
+    const bool hangs = member_->is_hearth() && !member_->status->usable();
+    if (!overdue() && (!timed_out(error) || write_failed_ || hangs)) co_return Outcome::kDied;
     facts_.aborted = "deadline";
     Refusal refusal{504, "node_timeout", "the node did not answer in time"};
+    if (overdue()) refusal = {408, "deadline", "the request's deadline has passed"};
     co_await refuse(std::move(refusal));
     co_return Outcome::kAnswered;
 }
 
 Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const ResponseHead& head) {
-    milliseconds timeout(core_.config->first_byte_timeout_ms);
+    milliseconds limit(core_.config->first_byte_timeout_ms), waited{0};
     std::string body;
     std::string_view at_hand;  // Of the body: in the connection's buffer, if one read brought it.
     while (true) {
-        const auto piece = co_await upstream.read_body_some(timeout);
+        const milliseconds slice = slice_of(limit - waited);
+        const auto piece = co_await upstream.read_body_some(slice);
+        if (!piece && timed_out(piece.error())) {
+            waited += slice;
+            const bool more = co_await wait_on(waited, limit, false);
+            if (more) continue;
+        }
         if (!piece) {
             const Outcome outcome = co_await fail(piece.error());
             co_return outcome;
@@ -295,7 +362,8 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
         }
         body.append(*piece);
         at_hand = body;
-        timeout = milliseconds(core_.config->idle_stream_timeout_ms);
+        limit = milliseconds(core_.config->idle_stream_timeout_ms);
+        waited = milliseconds(0);
     }
     facts_.first_byte = core_.clock.now();
     const std::vector<HeaderField> headers = answer_headers(head);
@@ -304,34 +372,57 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
     co_return Outcome::kAnswered;
 }
 
+// An answer of a server that is not ours, or one without notes.
 Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const ResponseHead& head) {
     const milliseconds idle(core_.config->idle_stream_timeout_ms);
-    const milliseconds first(core_.config->first_byte_timeout_ms);
-    EventEnds events;
-    bool started = false;
+    // Some servers send the head at once and then let the turn wait in their queue.
+    milliseconds limit(core_.config->first_byte_timeout_ms), waited{0};
+    LineGate gate;
     while (true) {
-        // Some servers send the head at once and then let the turn wait in their queue.
-        milliseconds timeout = first;
-        if (started) timeout = idle;
-        const auto piece = co_await upstream.read_body_some(timeout);
-        if (!piece && !started) {
+        const milliseconds slice = slice_of(limit - waited);
+        const auto piece = co_await upstream.read_body_some(slice);
+        if (!piece && timed_out(piece.error())) {
+            waited += slice;
+            const bool more = co_await wait_on(waited, limit, facts_.stream && gate.at_event_end());
+            if (more) continue;
+        }
+        if (!piece && !streaming_) {
             const Outcome outcome = co_await fail(piece.error());
             co_return outcome;
         }
         if (!piece && watch_.gone()) co_return client_left(piece.error());
         if (!piece) {
-            co_await break_stream(piece.error(), facts_.stream && events.at_end());
+            Refusal refusal = lost(piece.error());
+            co_await break_stream(std::move(refusal), &gate);
             co_return Outcome::kAnswered;
         }
-        if (!started) {
+        if (!streaming_) {
             exchange_.start_stream(head.status, answer_headers(head));
             facts_.first_byte = core_.clock.now();
-            started = true;
+            streaming_ = true;
+            limit = idle;
         }
+        waited = milliseconds(0);
         if (piece->empty()) break;
-        events.take(*piece);
-        if (facts_.usage != nullptr) facts_.usage->take(*piece);
-        const Result<void> sent = co_await exchange_.write(*piece);
+        const std::string_view bytes = facts_.stream ? gate.take(*piece) : *piece;
+        if (bytes.empty()) continue;
+        if (facts_.usage != nullptr) facts_.usage->take(bytes);
+        const Result<void> sent = co_await exchange_.write(bytes);
+        if (!sent) co_return client_left(sent.error());
+    }
+    const Outcome outcome = co_await end_foreign(gate, head.body == BodyKind::kUntilClose);
+    co_return outcome;
+}
+
+// A server whose answer lasts until it closes may have died just then: only the end mark tells.
+Task<Relay::Outcome> Relay::end_foreign(const LineGate& gate, bool until_close) {
+    if (facts_.stream && until_close && !gate.is_done()) {
+        Refusal refusal = lost(Error{});
+        co_await break_stream(std::move(refusal), &gate);
+        co_return Outcome::kAnswered;
+    }
+    if (!gate.rest().empty()) {
+        const Result<void> sent = co_await exchange_.write(gate.rest());
         if (!sent) co_return client_left(sent.error());
     }
     const Result<void> sent = co_await exchange_.finish_stream();
@@ -339,12 +430,87 @@ Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const Respons
     co_return Outcome::kAnswered;
 }
 
+Task<Result<void>> Relay::pass_events(std::string_view events, const ResponseHead& head) {
+    if (!streaming_) {
+        exchange_.start_stream(head.status, answer_headers(head));
+        facts_.first_byte = core_.clock.now();
+        streaming_ = true;
+    }
+    if (facts_.usage != nullptr) facts_.usage->take(events);
+    const Result<void> sent = co_await exchange_.write(events);
+    co_return sent;
+}
+
+// A stream of our own nodes, from its beginning or from where another node left it.
+Task<Relay::Outcome> Relay::relay_continuable(ClientExchange& upstream, const ResponseHead& head) {
+    const milliseconds idle(core_.config->idle_stream_timeout_ms);
+    milliseconds waited{0};
+    continuation_.begin(head.find(header::kTurn));
+    while (true) {
+        const milliseconds slice = slice_of(idle - waited);
+        const auto piece = co_await upstream.read_body_some(slice);
+        if (!piece && timed_out(piece.error())) {
+            waited += slice;
+            const bool more = co_await wait_on(waited, idle, true);
+            if (more) continue;
+        }
+        if (!piece && watch_.gone()) co_return client_left(piece.error());
+        const bool ended = !piece.ok() || piece->empty();
+        std::string_view events;
+        if (ended) {
+            const auto end = continuation_.finish(piece.ok());
+            if (!end) {
+                Error error = make_error(ErrorCode::kUnavailable, "the node gave the turn up");
+                if (!piece) error = piece.error();
+                const Outcome outcome = co_await fail(error);
+                co_return outcome;
+            }
+            events = *end;
+        } else {
+            events = continuation_.take(*piece);
+        }
+        waited = milliseconds(0);
+        if (events.empty()) continue;
+        const Result<void> sent = co_await pass_events(events, head);
+        if (!sent) co_return client_left(sent.error());
+        if (ended) break;
+    }
+    const Result<void> sent = co_await exchange_.finish_stream();
+    if (!sent) co_return client_left(sent.error());
+    co_return Outcome::kAnswered;
+}
+
+bool Relay::may_continue() const {
+    return body_.ended() && body_.replayable() && continuation_.possible() && !overdue();
+}
+
+// In mid-stream of one of our own nodes.
+Task<Relay::Outcome> Relay::stream_failed(Error error) {
+    if (may_continue()) {
+        const char* cause = timed_out(error) ? "stalled" : "node_lost";
+        core_.metrics.continued(continuation_.gave_up() ? "given_up" : cause);
+        co_return Outcome::kBroken;
+    }
+    Refusal refusal = lost(error);
+    co_await break_stream(std::move(refusal), nullptr);
+    co_return Outcome::kAnswered;
+}
+
+Refusal Relay::lost(const Error& error) const {
+    if (overdue()) return {408, "deadline", "the request's deadline has passed"};
+    if (timed_out(error)) return {504, "node_timeout", "the node fell silent in its answer"};
+    return {502, "node_lost", "the node failed in the middle of its answer"};
+}
+
 // The client has part of an answer that will get no end: it must not look like a whole one.
-Task<void> Relay::break_stream(Error error, bool at_event_end) {
-    facts_.aborted = error.code == ErrorCode::kTimeout ? "deadline" : "node_lost";
-    if (at_event_end) {
-        const Refusal refusal{502, "node_lost", "the node failed in the middle of its answer"};
-        const std::string event = "data: " + refusal_body(refusal) + "\n\n";
+// `gate`: of a foreign stream; null when what the client has ends with an event.
+Task<void> Relay::break_stream(Refusal refusal, const LineGate* gate) {
+    const bool is_late = refusal.status == 504 || refusal.status == 408;
+    facts_.aborted = is_late ? "deadline" : "node_lost";
+    if (facts_.stream && (gate == nullptr || gate->at_line_end())) {
+        // Half an event ends here, as its lines are whole.
+        std::string event = gate == nullptr || gate->at_event_end() ? "" : "\n";
+        event += "data: " + refusal_body(refusal) + "\n\n";
         (void)co_await exchange_.write(event);
     }
     exchange_.abort();

@@ -10,6 +10,7 @@
 #include "router/relay/client_watch.h"
 #include "router/relay/refusal.h"
 #include "router/relay/request_body.h"
+#include "router/relay/stream_gate.h"
 
 namespace hearth {
 
@@ -29,16 +30,20 @@ struct TurnFacts {
     Affinity affinity = Affinity::kSticky;
     std::int64_t epoch = 0;  // Of the session's binding; 0 = there is none.
     int attempts = 0;
-    int status = 0;  // Sent to the client; 499 = it left before that.
+    int continued = 0;  // Nodes that were to go on with a broken stream; among the attempts.
+    int status = 0;     // Sent to the client; 499 = it left before that.
     bool stream = false;
     std::string aborted;         // Why it ended early; empty = it did not.
     MonotonicNs written = 0;     // When the request was first written to a node; 0 = never.
     MonotonicNs first_byte = 0;  // Of the answer's body.
 };
 
-// Owned by one turn; its connection's coroutine. The answer's first byte is the point of no return:
-// before it a failure leaves the client untouched and the turn may go to another node.
+// Owned by one turn; its connection's coroutine. Before the answer's first byte a failure leaves
+// the client untouched and the turn may go to another node. After it only a stream of Hearth's own
+// nodes may: the next node goes on behind the last event that the client got.
 class Relay {
+    using milliseconds = std::chrono::milliseconds;
+
   public:
     Relay(RouterCore& core, ServerExchange& exchange, TurnFacts& facts)
         : core_(core),
@@ -52,26 +57,46 @@ class Relay {
         kUnreachable,  // No connection to the node.
         kDied,         // The node failed before the answer's first byte.
         kBusy,         // The node said 503, and `pass_busy` was not set.
+        kBroken,       // The node failed in mid-stream, or could not go on; another one may.
     };
-    // Sends the turn to `member`. `pass_busy`: the client gets a 503 of the node's.
+    // Sends the turn, or what is left of it, to `member`, which lives as long as the call.
+    // `pass_busy`: the client gets a 503 of the node's.
     Task<Outcome> send(const Member& member, const SessionKey& session, bool pass_busy);
+    // As an error event, if the client has part of a stream.
     Task<void> refuse(Refusal refusal);
+    // The turn fails at this time; 0 = never.
+    void set_deadline(MonotonicNs deadline) { deadline_ = deadline; }
+    // After kDied: whether the turn may be sent again. A node of ours gives the same bytes again;
+    // another one that had all of the request may have begun what must not be done twice.
+    bool may_repeat() const;
+    bool streaming() const { return streaming_; }  // The client has part of a stream.
     RequestBody& body() { return body_; }
     ClientWatch& watch() { return watch_; }
     // Node id from the last answer's hearth-moved-to; empty if it had none.
     const std::string& moved_to() const { return moved_to_; }
 
   private:
-    Task<Outcome> converse(ClientExchange& upstream, const Member& member,
-                           const SessionKey& session, bool pass_busy);
+    Task<Outcome> converse(ClientExchange& upstream, const SessionKey& session, bool pass_busy);
     Task<std::optional<Outcome>> send_request(ClientExchange& upstream, const SessionKey& session);
-    Task<Outcome> read_answer(ClientExchange& upstream, const Member& member, bool pass_busy);
+    Task<Result<std::string_view>> first_body();
+    Task<Outcome> read_answer(ClientExchange& upstream, bool pass_busy);
     Task<Outcome> relay_whole(ClientExchange& upstream, const ResponseHead& head);
     Task<Outcome> relay_stream(ClientExchange& upstream, const ResponseHead& head);
+    Task<Outcome> relay_continuable(ClientExchange& upstream, const ResponseHead& head);
+    Task<Result<void>> pass_events(std::string_view events, const ResponseHead& head);
+    Task<Outcome> end_foreign(const LineGate& gate, bool until_close);
     Task<Outcome> fail(Error error);
     Task<Outcome> fail_body(Error error);
-    Task<void> break_stream(Error error, bool at_event_end);
+    Task<Outcome> stream_failed(Error error);
+    Task<void> break_stream(Refusal refusal, const LineGate* gate);
+    Refusal lost(const Error& error) const;
     Outcome client_left(const Error& error);
+
+    milliseconds slice_of(milliseconds limit) const;
+    Task<bool> wait_on(milliseconds waited, milliseconds limit, bool between_events);
+    bool overdue() const { return deadline_ != 0 && core_.clock.now() >= deadline_; }
+    bool may_continue() const;
+    bool was_taken() const { return !write_failed_; }
     std::vector<HeaderField> request_fields(const SessionKey& session);
     // Views of `head` and of this.
     std::vector<HeaderField> answer_headers(const ResponseHead& head);
@@ -81,9 +106,14 @@ class Relay {
     TurnFacts& facts_;
     RequestBody body_;
     ClientWatch watch_;
+    Continuation continuation_;
+    const Member* member_ = nullptr;  // During send().
+    bool streaming_ = false;          // The client has the head of a stream.
+    MonotonicNs deadline_ = 0;
     std::string session_hex_, epoch_;
     std::string route_;
-    std::string authorization_;  // For the node.
+    std::string authorization_;                               // For the node.
+    std::string deadline_text_, forced_text_, resumed_body_;  // Of the request to the node.
     std::string moved_to_;
     bool write_failed_ = false;  // The node stopped reading; it may have answered first.
     bool stale_ = false;         // A kept connection turned out to be closed: worth a fresh one.

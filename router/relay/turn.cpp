@@ -9,6 +9,7 @@
 #include "router/admission/model_scan.h"
 #include "router/members/health.h"
 #include "router/placement/placer.h"
+#include "router/relay/deadline.h"
 #include "router/session/body_scan.h"
 
 namespace hearth {
@@ -27,6 +28,8 @@ class Turn {
         facts_.method = exchange.head().method;
         facts_.path = exchange.head().path;
         core.metrics.request_started(endpoint);
+        core.retry_budget.request(core.config->retry_budget_percent,
+                                  core.config->retry_budget_burst);
     }
     ~Turn() {
         facts_.body_bytes = relay_.body().read_bytes();
@@ -45,7 +48,9 @@ class Turn {
     Task<bool> find_key();
     Task<bool> scan_body();
     Task<bool> refuse_body(Error error);
+    Task<bool> find_deadline();
     Task<void> deliver();
+    bool may_retry(Relay::Outcome last);
     Task<void> give_up(Relay::Outcome last);
 
     RouterCore& core_;
@@ -81,6 +86,8 @@ Task<void> Turn::run() {
         const bool allowed = co_await check_model();
         if (!allowed) co_return;
     }
+    const bool timed = co_await find_deadline();
+    if (!timed) co_return;
     const bool keyed = co_await find_key();
     if (!keyed) co_return;
     if (core_.admission.has_queue()) {
@@ -149,6 +156,17 @@ Task<bool> Turn::enter() {
     co_return false;
 }
 
+Task<bool> Turn::find_deadline() {
+    const auto deadline = deadline_of(exchange_.head(), facts_.started);
+    if (!deadline) {
+        Refusal refusal{400, "invalid_value", deadline.error().message};
+        co_await relay_.refuse(std::move(refusal));
+        co_return false;
+    }
+    relay_.set_deadline(*deadline);
+    co_return true;
+}
+
 // True with session_ set; false when the client has its refusal.
 Task<bool> Turn::find_key() {
     auto found = core_.keys.from_head(exchange_.head());
@@ -215,7 +233,8 @@ Task<void> Turn::deliver() {
         facts_.reason = choice->reason;
         facts_.epoch = placer_.epoch();
         ++facts_.attempts;
-        const bool pass_busy = !placer_.next() || !relay_.body().replayable();
+        const bool pass_busy =
+            !placer_.next() || !relay_.body().replayable() || !core_.retry_budget.left();
         last = co_await relay_.send(member, session_, pass_busy);
         if (!relay_.moved_to().empty()) placer_.moved(relay_.moved_to());
         if (last == Relay::Outcome::kAnswered) co_return;
@@ -223,16 +242,33 @@ Task<void> Turn::deliver() {
             log::warn("node is down", {{"node", facts_.node}, {"error", "no connection"}});
         choice = std::nullopt;
         if (relay_.body().replayable()) choice = placer_.next();
-        if (choice)
-            core_.metrics.retried(last == Relay::Outcome::kUnreachable ? "connect"
-                                  : last == Relay::Outcome::kBusy      ? "busy"
-                                                                       : "node_lost");
+        if (choice && !may_retry(last)) choice = std::nullopt;
     }
     co_await give_up(last);
 }
 
+// Whether another node may be tried, once there is one. A stream that goes on elsewhere costs no
+// retry: its turn was admitted once and is not begun again.
+bool Turn::may_retry(Relay::Outcome last) {
+    using Outcome = Relay::Outcome;
+    if (relay_.streaming()) {
+        ++facts_.continued;
+        return true;
+    }
+    if (last == Outcome::kDied && !relay_.may_repeat()) return false;
+    if (!core_.retry_budget.left()) {
+        core_.metrics.rejected("retry_budget");
+        return false;
+    }
+    core_.retry_budget.spend();
+    core_.metrics.retried(last == Outcome::kUnreachable ? "connect"
+                          : last == Outcome::kBusy      ? "busy"
+                                                        : "node_lost");
+    return true;
+}
+
 Task<void> Turn::give_up(Relay::Outcome last) {
-    if (last == Relay::Outcome::kDied) {
+    if (last == Relay::Outcome::kDied || relay_.streaming()) {
         facts_.aborted = "node_lost";
         Refusal refusal{502, "node_lost", "the node failed before it answered"};
         co_await relay_.refuse(std::move(refusal));
@@ -285,6 +321,7 @@ void account(RouterCore& core, const TurnFacts& facts) {
                           {"reason", facts.reason ? to_string(*facts.reason) : ""},
                           {"key_source", facts.source ? to_string(*facts.source) : ""},
                           {"attempts", facts.attempts},
+                          {"continued", facts.continued},
                           {"aborted", aborted},
                           {"written_ms", ms(facts.written)},
                           {"first_byte_ms", ms(facts.first_byte)},
