@@ -19,7 +19,7 @@ namespace hearth {
 class TurnStream : public std::enable_shared_from_this<TurnStream> {
   public:
     static constexpr std::size_t kBufferedBytesMax = 1 << 20;
-    static constexpr std::size_t kEventsMax = 256;
+    static constexpr std::size_t kEventsMax = 2048;  // At most half of the bytes.
 
     explicit TurnStream(asio::any_io_executor executor)
         : executor_(std::move(executor)), wake_(executor_) {}
