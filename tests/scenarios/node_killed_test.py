@@ -12,9 +12,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--streams", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=150)
+    parser.add_argument("--model", help="a GGUF file in place of a tiny random model")
     options = parser.parse_args()
     with Fleet() as fleet:
-        fleet.tiny_model()
+        fleet.model = options.model
         fleet.start_redis()
         for n in range(3):
             fleet.start_node(f"node-{n}")
