@@ -70,6 +70,7 @@ class NodeServer::State {
     MetadataStore* const store;
     const Clock& clock;
     const std::string generation = hex64(random64());
+    const std::int64_t started_ms = clock.unix_now();
     std::uint64_t fingerprint = 0;  // Of the checkpoint.
     ApiOptions api_options;
     std::shared_ptr<const PromptRenderer> prompts;
@@ -185,6 +186,7 @@ NodeRecord NodeServer::State::record() const {
     NodeRecord out;
     out.node_id = config.node_id;
     out.generation = generation;
+    out.started_ms = started_ms;
     out.address = config.advertise.empty() ? http->endpoint() : config.advertise;
     out.state = api->state();
     out.model = api_options.model.name;

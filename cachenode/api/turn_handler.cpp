@@ -214,7 +214,8 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
     Publisher* publisher = context_.parts.publisher.get();
     if (publisher != nullptr && turn_.session) {
         const SessionKey key = *turn_.session;
-        turn_.hint = co_await publisher->find_hint(key, turn_.history_tokens);
+        turn_.hint = co_await publisher->find_hint(key, turn_.history_tokens, headers_.epoch);
+        moved_to_ = turn_.hint.moved_to;
     }
     stream_ = std::make_shared<TurnStream>(co_await asio::this_coro::executor);
     turn_.sink = [stream = stream_](TurnEvent event) { stream->push(std::move(event)); };
@@ -282,6 +283,7 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
             co_return false;
         }
         HeaderList fields = context_.headers("text/event-stream", headers_.request_id);
+        if (!moved_to_.empty()) fields.emplace_back(header::kMovedTo, moved_to_);
         fields.emplace_back("cache-control", "no-cache");
         if (!turn_text_.empty()) fields.emplace_back(header::kTurn, turn_text_);
         const Result<void> started = co_await exchange_.start_stream(200, fields);
@@ -342,7 +344,8 @@ Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
             co_await context_.fail(exchange_, *failure, headers_.request_id);
             co_return false;
         }
-        const HeaderList fields = context_.headers(kJson, headers_.request_id);
+        HeaderList fields = context_.headers(kJson, headers_.request_id);
+        if (!moved_to_.empty()) fields.emplace_back(header::kMovedTo, moved_to_);
         const std::string body = writer_->whole(text_, logprobs_, event.finish, event.usage);
         (void)co_await exchange_.respond(200, fields, body);
         co_return false;

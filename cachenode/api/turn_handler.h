@@ -49,6 +49,7 @@ class TurnHandler {
     const Endpoint endpoint_;
     TurnHeaders headers_;
     bool stream_wanted_ = false;
+    std::string moved_to_;  // For the router: who holds the session; empty = nobody else.
     TurnRequest turn_;
     std::optional<ContinuedTurn> continued_;  // Another node's turn; its tokens are turn_.forced.
     std::string turn_text_;                   // hearth-turn of the answer; empty = not wanted.

@@ -62,6 +62,12 @@ std::optional<ApiError> read_turn_headers(const RequestHead& head, TurnHeaders& 
             return bad_header(header::kDeadline, "must be milliseconds, 0 to 86400000");
         out.deadline_ms = ms;
     }
+    if (const std::string_view text = head.find(header::kEpoch); !text.empty()) {
+        const char* end = text.data() + text.size();
+        const auto parsed = std::from_chars(text.data(), end, out.epoch);
+        if (parsed.ec != std::errc{} || parsed.ptr != end || out.epoch < 0)
+            return bad_header(header::kEpoch, "must be a number");
+    }
     out.continues = head.find(header::kContinue);
     out.continuable = !head.find(header::kContinuable).empty() || !out.continues.empty();
     if (const std::string_view text = head.find(header::kForcedBytes); !text.empty()) {

@@ -16,6 +16,7 @@ struct TurnHeaders {
     std::optional<SessionKey> session;  // hearth-session; set by the router.
     std::string salt;                   // hearth-tenant, bytes as sent (hex).
     std::optional<std::int64_t> deadline_ms;  // hearth-deadline: milliseconds left.
+    std::int64_t epoch = 0;                   // hearth-epoch: of the router's binding; 0 = none.
     bool continuable = false;                 // hearth-continuable: the router may need an heir.
     std::string continues;                    // hearth-continue: the turn to go on with; or empty.
     std::size_t forced_bytes = 0;             // hearth-forced-bytes

@@ -49,7 +49,8 @@ class Publisher::Core {
     void stop();
     static Task<void> heartbeat(Self self);
     static Task<void> publish_sessions(Self self);
-    static Task<SessionHint> find_hint(Self self, SessionKey key, std::int64_t history_tokens);
+    static Task<SessionHint> find_hint(Self self, SessionKey key, std::int64_t history_tokens,
+                                       std::int64_t router_epoch);
     static Task<bool> lives(Self self, std::string node_id, std::string generation);
     static Task<void> leave(Self self);
     static Task<void> wait(asio::steady_timer& timer, std::chrono::milliseconds duration);
@@ -156,7 +157,11 @@ Task<void> Publisher::Core::publish_sessions(Self self) {
 void Publisher::Core::enqueue(const SessionKey& key, std::int64_t tokens, std::int64_t turn) {
     SessionEpoch& known = epochs.touch(key);
     known.tokens = tokens;
+    const std::int64_t now_ms = clock.unix_now();
+    if (known.since_ms == 0) known.since_ms = now_ms;
     SessionRecord record;
+    record.since_ms = known.since_ms;
+    record.updated_ms = now_ms;
     record.node_id = options.node_id;
     record.generation = options.generation;
     record.epoch = known.epoch;
@@ -181,32 +186,50 @@ Task<bool> Publisher::Core::lives(Self self, std::string node_id, std::string ge
         self->nodes_read = now;
     }
     for (const NodeRecord& node : self->nodes)
-        if (node.node_id == node_id && node.generation == generation) co_return true;
+        if (node.node_id == node_id && (generation.empty() || node.generation == generation))
+            co_return true;
     co_return false;
 }
 
-Task<SessionHint> Publisher::Core::find_hint(Self self, SessionKey key,
-                                             std::int64_t history_tokens) {
+Task<SessionHint> Publisher::Core::find_hint(Self self, SessionKey key, std::int64_t history_tokens,
+                                             std::int64_t router_epoch) {
     SessionHint hint;
-    const SessionEpoch before = self->epochs.touch(key);
-    if (history_tokens == 0 || (before.settled && history_tokens < before.tokens + kTurnTokensMin))
+    SessionEpoch& before = self->epochs.touch(key);
+    const std::int64_t held_tokens = before.tokens;
+    before.epoch = std::max(before.epoch, router_epoch);
+    if (history_tokens == 0 || (before.settled && history_tokens < held_tokens + kTurnTokensMin))
         co_return hint;
     const auto found = co_await self->store.find_session(key);
     if (self->stopped) co_return hint;
     self->metrics->directory_done(DirectoryOperation::kLookup, outcome_of(found));
     if (!found.ok()) co_return hint;
-    SessionEpoch& entry = self->epochs.touch(key);
-    entry.settled = true;
-    if (!found->has_value()) co_return hint;
-    const SessionRecord record = **found;
+    self->epochs.touch(key).settled = true;
+    if (!found->has_value() || (*found)->node_id.empty()) co_return hint;
+    SessionRecord record = **found;
+    // A router has claimed it for us: the record says whom from.
+    const bool claimed = record.tokens == 0 && !record.from_node.empty();
+    if (claimed && record.node_id == self->options.node_id) {
+        record.node_id = record.from_node;
+        record.generation = record.from_generation;
+        record.tokens = record.from_tokens;
+        --record.epoch;
+    }
     const bool own_node = record.node_id == self->options.node_id;
     const bool own = own_node && record.generation == self->options.generation;
+    if (!own) {
+        hint.known = true;
+        hint.tokens = record.tokens;
+        hint.node_alive = false;  // An earlier life of this very node is over.
+        if (!own_node) hint.node_alive = co_await lives(self, record.node_id, record.generation);
+    }
+    // Only a router that did not know of it, and only while nothing of it is here, is corrected.
+    const bool stale = router_epoch > 0 && router_epoch < record.epoch;
+    if (hint.known && hint.node_alive && stale && held_tokens == 0) {
+        hint.moved_to = record.node_id;
+        co_return hint;
+    }
+    SessionEpoch& entry = self->epochs.touch(key);
     entry.epoch = std::max(entry.epoch, own ? record.epoch : record.epoch + 1);
-    if (own) co_return hint;
-    hint.known = true;
-    hint.tokens = record.tokens;
-    hint.node_alive = false;  // An earlier life of this very node is over.
-    if (!own_node) hint.node_alive = co_await lives(self, record.node_id, record.generation);
     co_return hint;
 }
 
@@ -250,8 +273,9 @@ Task<void> Publisher::leave() {
     return Core::leave(core_);
 }
 
-Task<SessionHint> Publisher::find_hint(SessionKey key, std::int64_t history_tokens) {
-    return Core::find_hint(core_, key, history_tokens);
+Task<SessionHint> Publisher::find_hint(SessionKey key, std::int64_t history_tokens,
+                                       std::int64_t router_epoch) {
+    return Core::find_hint(core_, key, history_tokens, router_epoch);
 }
 
 void Publisher::session_changed(const SessionKey& key, std::int64_t tokens, std::int64_t turn) {

@@ -40,8 +40,11 @@ class Publisher {
 
     // What the store knows of a session that this node may not be the last to have served: asked
     // only when its own memory of the session ends before `history_tokens`. Never fails: a store
-    // that is down or slow gives an empty hint.
-    Task<SessionHint> find_hint(SessionKey key, std::int64_t history_tokens);
+    // that is down or slow gives an empty hint. `router_epoch`: of the binding that the turn came
+    // under, 0 = none. A live node that holds the session under a higher epoch keeps it: the hint
+    // names it, and this node serves the turn without becoming the session's.
+    Task<SessionHint> find_hint(SessionKey key, std::int64_t history_tokens,
+                                std::int64_t router_epoch);
     // After a turn: queues the session's record. When the queue is full the oldest is dropped.
     void session_changed(const SessionKey& key, std::int64_t tokens, std::int64_t turn);
 

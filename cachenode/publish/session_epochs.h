@@ -13,8 +13,9 @@ namespace hearth {
 
 struct SessionEpoch {
     std::int64_t epoch = 1;
-    bool settled = false;     // The store was asked, so `epoch` beats what others published.
-    std::int64_t tokens = 0;  // KV tokens at the end of the last turn here.
+    bool settled = false;       // The store was asked, so `epoch` beats what others published.
+    std::int64_t tokens = 0;    // KV tokens at the end of the last turn here.
+    std::int64_t since_ms = 0;  // Unix time of the first turn here; 0 = none yet.
 };
 
 // One owner. At most `capacity` sessions; the one used longest ago is forgotten.

@@ -46,9 +46,10 @@ struct TurnEvent {
 
 // What the session's record in the metadata store said when this node has no memory of the session.
 struct SessionHint {
-    bool known = false;       // Some node held this session before.
-    bool node_alive = true;   // That node's generation still lives.
-    std::int64_t tokens = 0;  // KV tokens it held.
+    bool known = false;         // Some node held this session before.
+    bool node_alive = true;     // That node's generation still lives.
+    std::int64_t tokens = 0;    // KV tokens it held.
+    std::string moved_to = {};  // Node id that holds it still, unknown to the router; or empty.
 };
 
 struct TurnRequest {

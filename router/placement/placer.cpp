@@ -107,6 +107,9 @@ Task<void> Placer::find(SessionKey session, std::uint64_t body_bytes) {
     first_turn_ = core_.store != nullptr && known == nullptr;
     consider();
     if (core_.store == nullptr) co_return;
+    if (known != nullptr && decision_.choice && decision_.choice->reason != Reason::kSpill &&
+        member(*decision_.choice).record.node_id != known->node_id)
+        co_await ask_again();
     for (int claims = 0; claims < kClaimsMax && decision_.choice; ++claims) {
         const std::string& wanted = member(*decision_.choice).record.node_id;
         known = core_.bindings.find(session_);
@@ -117,6 +120,18 @@ Task<void> Placer::find(SessionKey session, std::uint64_t body_bytes) {
         consider();
         if (alone_) co_return;
     }
+}
+
+// The node that we remember is gone: another router may have moved the session already, under any
+// epoch if the store has lost its memory meanwhile.
+Task<void> Placer::ask_again() {
+    const auto found = co_await core_.store->find_session(session_);
+    if (!found || !*found || (*found)->node_id.empty()) co_return;
+    const Binding* known = core_.bindings.find(session_);
+    Binding binding = binding_of(core_, session_, **found, known);
+    if (known != nullptr) binding.epoch = std::max(binding.epoch, known->epoch);
+    core_.bindings.put(session_, std::move(binding));
+    consider();
 }
 
 // The session as the chosen node shall have it.
@@ -223,6 +238,8 @@ void Placer::remember(const Choice& choice) {
         binding.node_id = node_id;
         binding.epoch = known == nullptr ? 1 : known->epoch + 1;
         binding.confirmed = core_.clock.now();
+        // Nobody has agreed to it: the store is asked again at the next turn.
+        if (alone_) binding.confirmed -= kLocalTrust;
         if (known != nullptr) binding.pin = known->pin;
     }
     binding.moved = false;

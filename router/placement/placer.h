@@ -58,11 +58,14 @@ class Placer {
     const SessionKey& session() const { return session_; }
     const Decision& decision() const { return decision_; }
     Affinity affinity() const;
+    // The store did not answer, so the other routers do not know of this placement.
+    bool alone() const { return alone_; }
     std::int64_t epoch() const;  // Of the binding the turn goes out under; 0 = there is none.
 
   private:
     void consider();
     Task<bool> claim();
+    Task<void> ask_again();
     SessionRecord wish(const Choice& choice) const;
     void remember(const Choice& choice);
 

@@ -129,6 +129,7 @@ std::vector<HeaderField> Relay::answer_headers(const ResponseHead& head) {
         route_ = "node=" + facts_.node;
         route_.append(";reason=").append(to_string(*facts_.reason));
         route_.append(";key=").append(to_string(*facts_.source));
+        if (facts_.store_down) route_.append(";store=down");
         headers.push_back({header::kRoute, route_});
     }
     return headers;

@@ -28,7 +28,8 @@ struct TurnFacts {
     std::optional<Reason> reason;
     std::string node;  // The last one that was tried.
     Affinity affinity = Affinity::kSticky;
-    std::int64_t epoch = 0;  // Of the session's binding; 0 = there is none.
+    std::int64_t epoch = 0;   // Of the session's binding; 0 = there is none.
+    bool store_down = false;  // The placement was not agreed on with the other routers.
     int attempts = 0;
     int continued = 0;  // Nodes that were to go on with a broken stream; among the attempts.
     int status = 0;     // Sent to the client; 499 = it left before that.

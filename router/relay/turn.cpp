@@ -225,6 +225,7 @@ Task<bool> Turn::refuse_body(Error error) {
 Task<void> Turn::deliver() {
     auto choice = placer_.place();
     facts_.affinity = placer_.affinity();
+    facts_.store_down = placer_.alone();
     auto last = Relay::Outcome::kUnreachable;
     while (choice) {
         const Member& member = placer_.member(*choice);

@@ -18,6 +18,7 @@ TEST(TurnHeaders, ReadsAll) {
                                             {"hearth-request-id", "r-1"},
                                             {"x-request-id", "other"},
                                             {"hearth-tenant", "ab01"},
+                                            {"hearth-epoch", "7"},
                                             {"hearth-deadline", "2500"}}),
                                    out));
     ASSERT_TRUE(out.session.has_value());
@@ -25,6 +26,7 @@ TEST(TurnHeaders, ReadsAll) {
     EXPECT_EQ(out.request_id, "r-1");
     EXPECT_EQ(out.salt, "ab01");
     EXPECT_EQ(out.deadline_ms, 2500);
+    EXPECT_EQ(out.epoch, 7);
 }
 
 TEST(TurnHeaders, NothingIsRequired) {
@@ -53,6 +55,8 @@ TEST(TurnHeaders, RefusesMalformedOnes) {
         {{"hearth-tenant", "not hex"}},
         {{"hearth-tenant", tenant}},
         {{"hearth-deadline", "-1"}},
+        {{"hearth-epoch", "-1"}},
+        {{"hearth-epoch", "1x"}},
         {{"hearth-deadline", "soon"}},
         {{"hearth-deadline", "1.5"}},
         {{"hearth-deadline", "86400001"}},

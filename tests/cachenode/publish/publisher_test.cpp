@@ -120,9 +120,9 @@ class PublisherTest : public ::testing::Test {
         return done();
     }
 
-    SessionHint hint(const SessionKey& session, std::int64_t history) {
+    SessionHint hint(const SessionKey& session, std::int64_t history, std::int64_t epoch = 0) {
         std::optional<SessionHint> out;
-        asio::co_spawn(io_, publisher_->find_hint(session, history),
+        asio::co_spawn(io_, publisher_->find_hint(session, history, epoch),
                        [&](std::exception_ptr, SessionHint found) { out = found; });
         EXPECT_TRUE(until([&] { return out.has_value(); }));
         return out.value_or(SessionHint{});
@@ -227,6 +227,54 @@ TEST_F(PublisherTest, HintNamesAnotherNodeAndTheEpochGrows) {
     publisher_->session_changed(key(1), 400, 5);
     ASSERT_TRUE(until([&] { return store_.sessions_[key(1)].node_id == "a"; }));
     EXPECT_EQ(store_.sessions_[key(1)].epoch, 5);
+}
+
+TEST_F(PublisherTest, ARouterThatDidNotKnowIsToldWhoHoldsTheSession) {
+    make();
+    SessionRecord other;
+    other.node_id = "b";
+    other.generation = "g9";
+    other.epoch = 4;
+    other.tokens = 320;
+    store_.nodes_["b"].node_id = "b";
+    store_.nodes_["b"].generation = "g9";
+    for (std::uint64_t n = 1; n <= 3; ++n) store_.sessions_[key(n)] = other;
+    const SessionHint stale = hint(key(1), 300, 3);
+    EXPECT_EQ(stale.moved_to, "b");
+    EXPECT_TRUE(stale.known);
+    publisher_->start();
+    publisher_->session_changed(key(1), 400, 5);
+    ASSERT_TRUE(until([&] { return !store_.published.empty(); }));
+    EXPECT_EQ(store_.sessions_[key(1)].epoch, 3) << "a real store keeps the higher epoch";
+    // Not to one that knew and chose this node, and not when some of it is here.
+    EXPECT_EQ(hint(key(2), 300, 5).moved_to, "");
+    publisher_->session_changed(key(3), 200, 2);
+    EXPECT_EQ(hint(key(3), 300, 3).moved_to, "");
+}
+
+TEST_F(PublisherTest, AClaimedSessionsHintIsWhomItCameFrom) {
+    make();
+    SessionRecord claim;
+    claim.node_id = "a";
+    claim.generation = "g1";
+    claim.epoch = 5;
+    claim.from_node = "b";
+    claim.from_generation = "g9";
+    claim.from_tokens = 320;
+    store_.nodes_["b"].node_id = "b";
+    store_.nodes_["b"].generation = "g9";
+    store_.sessions_[key(1)] = claim;
+    const SessionHint found = hint(key(1), 300, 5);
+    EXPECT_TRUE(found.known);
+    EXPECT_TRUE(found.node_alive);
+    EXPECT_EQ(found.tokens, 320);
+    EXPECT_EQ(found.moved_to, "");
+    publisher_->start();
+    publisher_->session_changed(key(1), 400, 5);
+    ASSERT_TRUE(until([&] { return store_.sessions_[key(1)].tokens == 400; }));
+    EXPECT_EQ(store_.sessions_[key(1)].epoch, 5);
+    EXPECT_GT(store_.sessions_[key(1)].updated_ms, 0);
+    EXPECT_GT(store_.sessions_[key(1)].since_ms, 0);
 }
 
 TEST_F(PublisherTest, ADeadNodeAndAnEarlierLifeOfThisOneAreNotAlive) {
