@@ -307,6 +307,9 @@ void read_prompt(FieldReader& reader, const json::value& prompt, std::int32_t vo
 // The body as an object, or the 400 that says why not.
 std::optional<ApiError> parse_body(std::string_view body, json::value& out) {
     Result<json::value> parsed = parse_strict_json(body);
+    if (!parsed.ok() && parsed.error().code == ErrorCode::kTooLarge)
+        return invalid_field("", "invalid_value",
+                             "The body is too complex: " + parsed.error().message + ".");
     if (!parsed.ok())
         return invalid_field("", "invalid_json",
                              "The body is not valid JSON: " + parsed.error().message + ".");

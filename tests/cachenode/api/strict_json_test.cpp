@@ -6,6 +6,7 @@
 #include <boost/json/serialize.hpp>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 namespace hearth {
@@ -43,6 +44,78 @@ TEST(StrictJson, DepthIsBounded) {
     EXPECT_TRUE(parse_strict_json(in + out).ok());
     EXPECT_FALSE(parse_strict_json("[" + in + out + "]").ok());
     EXPECT_FALSE(parse_strict_json(std::string(1'000'000, '[')).ok());
+}
+
+// `count` times `item`, with commas, between `open` and `close`.
+std::string list_of(std::size_t count, const std::string& item, const char* open = "[",
+                    const char* close = "]") {
+    std::string out = open;
+    for (std::size_t i = 0; i < count; ++i) out += (i == 0 ? "" : ",") + item;
+    return out + close;
+}
+
+std::string object_of(std::size_t members) {
+    std::string out = "{";
+    for (std::size_t i = 0; i < members; ++i)
+        out += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
+    return out + "}";
+}
+
+void expect_too_large(const std::string& text, std::size_t limit) {
+    const auto parsed = parse_strict_json(text);
+    ASSERT_FALSE(parsed.ok());
+    EXPECT_EQ(parsed.error().code, ErrorCode::kTooLarge);
+    const std::string named = "more than " + std::to_string(limit);
+    EXPECT_NE(parsed.error().message.find(named), std::string::npos) << parsed.error().message;
+}
+
+TEST(StrictJson, MembersOfAnObjectAreBounded) {
+    EXPECT_TRUE(parse_strict_json(object_of(kJsonMembersMax)).ok());
+    expect_too_large(object_of(kJsonMembersMax + 1), kJsonMembersMax);
+    // Not those of its children, nor of its neighbours.
+    const std::string some = object_of(kJsonMembersMax / 2 + 1);
+    const std::string nested = "{\"a\":" + some + ",\"b\":{\"a\":" + some + "}}";
+    EXPECT_TRUE(parse_strict_json(nested).ok());
+}
+
+TEST(StrictJson, ValuesAndContainersAreBounded) {
+    EXPECT_TRUE(parse_strict_json(list_of(kJsonValuesMax - 1, "1")).ok());
+    for (const char* value : {"1", "\"\"", "null", "true", "1.5", "-1", "18446744073709551615"})
+        expect_too_large(list_of(kJsonValuesMax, value), kJsonValuesMax);
+    EXPECT_TRUE(parse_strict_json(list_of(kJsonContainersMax - 1, "{}")).ok());
+    expect_too_large(list_of(kJsonContainersMax, "{}"), kJsonContainersMax);
+    expect_too_large(list_of(kJsonContainersMax, "[]"), kJsonContainersMax);
+}
+
+TEST(StrictJson, ALimitIsNoticedBeforeTheRestIsRead) {
+    // What follows the limit is no JSON; the verdict is about the limit all the same.
+    std::string text = object_of(kJsonMembersMax + 1);
+    text.back() = ',';
+    expect_too_large(text + "\xff", kJsonMembersMax);
+    expect_too_large("[" + list_of(kJsonValuesMax, "1", "", "") + "\xff", kJsonValuesMax);
+}
+
+// An unseeded hash table falls to keys chosen to share a bucket: 160,000 of them once cost 10 s.
+TEST(StrictJson, KeysThatCollideInAHashTableAreNoWork) {
+    constexpr std::size_t kBuckets = 5'087;  // Of a libstdc++ set of 2,500 to 5,000 keys.
+    std::string text = "{";
+    for (std::uint64_t i = 0, members = 0; members < 64; ++i) {
+        const std::string key = std::to_string(i);
+        if (std::hash<std::string>{}(key) % kBuckets != 7) continue;
+        text += (members++ == 0 ? "\"" : ",\"") + key + "\":0";
+    }
+    EXPECT_TRUE(parse_strict_json(text + "}").ok());  // As good as any other keys,
+    expect_too_large(text + "," + object_of(200'000).substr(1), kJsonMembersMax);  // never more.
+}
+
+TEST(StrictJson, RepeatsAreFoundAmongManyKeysAndAfterNestedObjects) {
+    const std::string many = object_of(kJsonMembersMax - 1);
+    const std::string open = many.substr(0, many.size() - 1);
+    EXPECT_TRUE(parse_strict_json(open + ",\"x\":0}").ok());
+    EXPECT_FALSE(parse_strict_json(open + ",\"777\":0}").ok());
+    EXPECT_FALSE(parse_strict_json(R"({"b":{"z":1,"a":{"q":2,"c":3}},"a":4,"b":5})").ok());
+    const auto fine = parse_strict_json(R"({"b":{"z":1,"a":{"q":2,"b":3}},"a":4,"z":{"z":5}})");
+    EXPECT_TRUE(fine.ok());
 }
 
 TEST(StrictJson, RefusesWhatIsNotOneDocument) {
