@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cachenode/kv/miss_reason.h"
 #include "common/config/version.h"
 
 namespace hearth {
@@ -57,6 +58,9 @@ void NodeMetrics::declare_counters() {
     ceiling_.counter =
         counter("hearth_engine_ceiling_tokens_total",
                 "Prompt tokens that an infinite, never-failing cache would have served.");
+    full_ceiling_.counter =
+        counter("hearth_engine_ceiling_full_hits_total",
+                "Turns that an infinite cache which never fails would have fully hit.");
     constexpr const char* kTurns = "hearth_engine_turns_total";
     constexpr const char* kTurnsHelp = "Chat turns by cache outcome.";
     first_turns_.counter = counter(kTurns, kTurnsHelp, {{"outcome", "first_turn"}});
@@ -187,8 +191,11 @@ void NodeMetrics::follow(const SchedulerStats& stats) {
     reusable_.follow(stats.reusable_tokens);
     reused_.follow(stats.reused_tokens);
     // Per turn the ceiling is max(cached, reusable); reused = min(cached, reusable), so the sum
-    // over turns is this.
-    ceiling_.follow(stats.reusable_tokens + stats.prompt_tokens_device - stats.reused_tokens);
+    // over turns is this; but what a turn was not to read, no cache could have served.
+    const auto declined = stats.missed_tokens.find(to_string(MissReason::kDeclined));
+    ceiling_.follow(stats.reusable_tokens + stats.prompt_tokens_device - stats.reused_tokens -
+                    (declined != stats.missed_tokens.end() ? declined->second : 0));
+    full_ceiling_.follow(stats.turns_full_ceiling);
     for (const auto& [reason, tokens] : stats.missed_tokens) {
         const auto known = missed_.find(reason);
         CHECK_MSG(known != missed_.end(), reason);

@@ -52,7 +52,8 @@ class NodeMetrics {
     Metrics metrics_;
     std::string model_;
 
-    Follower prompt_device_, prompt_computed_, reusable_, reused_, ceiling_, generated_, evicted_;
+    Follower prompt_device_, prompt_computed_, reusable_, reused_, ceiling_, full_ceiling_,
+        generated_, evicted_;
     Follower canonical_;
     Follower first_turns_, full_hits_, partial_hits_, misses_;
     std::map<std::string, Follower> missed_;

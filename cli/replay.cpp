@@ -47,7 +47,10 @@ class Replay {
         const NodeCounters counted = difference(*after, *before);
         const ReplaySummary summary = summarize(chats_, turns_, counted);
         print_summary(summary, counted);
-        co_return summary.errors == 0 ? 0 : 1;
+        const std::vector<std::string> unmet = unmet_expectations(options_, summary);
+        for (const std::string& line : unmet)
+            std::fprintf(stderr, "hearth replay: failed: %s\n", line.c_str());
+        co_return summary.errors == 0 && unmet.empty() ? 0 : 1;
     }
 
   private:
@@ -220,6 +223,12 @@ void add_replay(CLI::App& app, int& exit_code) {
         ->check(CLI::Range(1, 256));
     sub->add_flag("--no-session-header", flags->no_session,
                   "Send no session key, so that the router finds the session by content");
+    sub->add_option("--expect-hit-rate", flags->options.hit_rate_min,
+                    "Fail if the inter-turn hit rate is below this")
+        ->check(CLI::Range(0.0, 1.0));
+    sub->add_option("--expect-moved", flags->options.moved_max,
+                    "Fail if more sessions than this changed their node")
+        ->check(CLI::NonNegativeNumber);
     sub->add_flag("--json", flags->options.json, "End with one line of JSON");
     sub->add_flag("--quiet", flags->options.quiet, "No row per turn");
     sub->footer(

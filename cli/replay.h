@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct ReplayOptions {
     bool session_header = true;    // False: the router must find the session by content.
     bool json = false;
     bool quiet = false;  // No row per turn.
+    // What makes the replay fail beside errors; nothing = not judged.
+    std::optional<double> hit_rate_min;  // Inter-turn.
+    std::optional<std::int64_t> moved_max;
 };
 
 struct ReplayTurn {
@@ -32,16 +36,20 @@ struct ReplayTurn {
 // What the nodes counted during the replay (design §11); from /metrics, before and after.
 struct NodeCounters {
     double prompt = 0, cached = 0, reusable = 0, reused = 0;
-    double beyond_cache = 0;  // Missed for reasons that no cache, however large, could mend.
+    // Missed though an infinite, never failing cache would have held them: the turn was not to read
+    // it (declined), or they were another tenant's (salt). All else is the nodes' own doing.
+    double beyond_cache = 0;
     double turns_full = 0, turns_partial = 0, turns_missed = 0;
+    double turns_full_ceiling = 0;                       // Of these, with such a cache.
     std::vector<std::pair<std::string, double>> missed;  // By reason, those above 0.
 };
 
 struct ReplaySummary {
     std::int64_t sessions = 0, turns = 0, moved_sessions = 0, errors = 0;
-    double inter_turn_hit_rate = 0, inter_turn_ceiling = 1;
+    double follow_ups = 0;  // Turns with something to reuse; 0 leaves all rates and ceilings at 0.
+    double inter_turn_hit_rate = 0, inter_turn_ceiling = 0;
     double token_hit_rate = 0, token_ceiling = 0;
-    double full_hit_rate = 0, full_hit_ceiling = 1;
+    double full_hit_rate = 0, full_hit_ceiling = 0;
     double ttft_ms_turn_2 = 0, ttft_ms_turn_6_on = 0;  // Medians; 0 when there was none.
 };
 
@@ -49,6 +57,10 @@ struct ReplaySummary {
 // the client saw, with prompt + completion - 1 of the turn before as the reusable tokens.
 ReplaySummary summarize(const std::vector<Chat>& chats, const std::vector<ReplayTurn>& turns,
                         const NodeCounters& counters);
+
+// One line for each expectation of `options` that the replay did not meet, with the figures.
+std::vector<std::string> unmet_expectations(const ReplayOptions& options,
+                                            const ReplaySummary& summary);
 
 NodeCounters read_counters(const std::vector<std::string>& expositions);
 NodeCounters difference(const NodeCounters& after, const NodeCounters& before);

@@ -1,5 +1,6 @@
 // The figures of a replay: hit rates beside their ceilings, moved sessions, TTFT by turn. Pure.
 #include <algorithm>
+#include <cstdio>
 #include <map>
 
 #include "cli/replay.h"
@@ -36,6 +37,7 @@ NodeCounters client_view(const std::vector<ReplayTurn>& turns) {
             (cached >= reusable ? view.turns_full
              : cached > 0       ? view.turns_partial
                                 : view.turns_missed) += 1;
+            view.turns_full_ceiling += 1;  // The client never asks for less than all.
         }
         computed[t.chat] = t.result.prompt_tokens + t.result.completion_tokens - 1;
     }
@@ -67,18 +69,38 @@ ReplaySummary summarize(const std::vector<Chat>& chats, const std::vector<Replay
     s.ttft_ms_turn_6_on = median(std::move(later));
 
     const NodeCounters c = counters.reusable > 0 ? counters : client_view(turns);
-    const double follow_ups = c.turns_full + c.turns_partial + c.turns_missed;
+    s.follow_ups = c.turns_full + c.turns_partial + c.turns_missed;
     s.inter_turn_hit_rate = ratio(c.reused, c.reusable, 0);
-    s.inter_turn_ceiling = 1.0 - ratio(c.beyond_cache, c.reusable, 0);
+    s.inter_turn_ceiling = ratio(c.reusable - c.beyond_cache, c.reusable, 0);
     s.token_hit_rate = ratio(c.cached, c.prompt, 0);
     s.token_ceiling = ratio(c.cached + (c.reusable - c.reused - c.beyond_cache), c.prompt, 0);
-    s.full_hit_rate = ratio(c.turns_full, follow_ups, 0);
+    s.full_hit_rate = ratio(c.turns_full, s.follow_ups, 0);
+    s.full_hit_ceiling = ratio(c.turns_full_ceiling, s.follow_ups, 0);
     return s;
 }
 
+std::vector<std::string> unmet_expectations(const ReplayOptions& options,
+                                            const ReplaySummary& summary) {
+    std::vector<std::string> out;
+    char text[128];
+    if (options.hit_rate_min && summary.follow_ups == 0) {
+        out.emplace_back("no turn followed another, so there is no inter-turn hit rate to judge");
+    } else if (options.hit_rate_min && summary.inter_turn_hit_rate < *options.hit_rate_min) {
+        std::snprintf(text, sizeof text, "inter-turn hit rate %.4f is below the expected %.4f",
+                      summary.inter_turn_hit_rate, *options.hit_rate_min);
+        out.emplace_back(text);
+    }
+    if (options.moved_max && summary.moved_sessions > *options.moved_max) {
+        std::snprintf(text, sizeof text, "%lld sessions moved; at most %lld were expected to",
+                      static_cast<long long>(summary.moved_sessions),
+                      static_cast<long long>(*options.moved_max));
+        out.emplace_back(text);
+    }
+    return out;
+}
+
 NodeCounters read_counters(const std::vector<std::string>& expositions) {
-    // Reasons that an infinite, never-failing cache would still miss for.
-    static const char* const kBeyondCache[] = {"diverged", "salt", "declined"};
+    static const char* const kBeyondCache[] = {"salt", "declined"};
     static const char* const kReasons[] = {"rerouted", "evicted",   "expired", "diverged", "salt",
                                            "capacity", "node_lost", "corrupt", "declined"};
     NodeCounters c;
@@ -93,6 +115,7 @@ NodeCounters read_counters(const std::vector<std::string>& expositions) {
         c.turns_full += metric_sum(text, turns, "outcome=\"full_hit\"");
         c.turns_partial += metric_sum(text, turns, "outcome=\"partial_hit\"");
         c.turns_missed += metric_sum(text, turns, "outcome=\"miss\"");
+        c.turns_full_ceiling += metric_sum(text, "hearth_engine_ceiling_full_hits_total");
         for (const char* reason : kReasons)
             missed[reason] += metric_sum(text, "hearth_engine_missed_tokens_total",
                                          "reason=\"" + std::string(reason) + "\"");
@@ -112,6 +135,7 @@ NodeCounters difference(const NodeCounters& after, const NodeCounters& before) {
     d.turns_full -= before.turns_full;
     d.turns_partial -= before.turns_partial;
     d.turns_missed -= before.turns_missed;
+    d.turns_full_ceiling -= before.turns_full_ceiling;
     for (std::size_t i = 0; i < d.missed.size() && i < before.missed.size(); ++i)
         d.missed[i].second -= before.missed[i].second;
     return d;

@@ -49,6 +49,9 @@ TurnUsage Accounts::admit(const TurnRequest& request, std::int64_t cached, const
     counters_.prompt_tokens_computed += size - cached;
     counters_.reusable_tokens += reuse.reusable;
     counters_.reused_tokens += reuse.reused;
+    // Nothing was lost that a cache could have given, unless the turn was not to read it.
+    if (reuse.reusable > 0 && !reuse.missed.contains(MissReason::kDeclined))
+        ++counters_.turns_full_ceiling;
     if (reuse.reusable == 0) {
         ++counters_.turns_first;
     } else if (reuse.reused == reuse.reusable) {

@@ -7,7 +7,8 @@ usage() {
     cat <<'TEXT'
 usage: ./dev demo [--once] [--chats FILE] [--chat-limit N] [--model NAME|PATH] [--kill-redis]
 
-  --once           end the fleet after the replay (otherwise it keeps serving until Ctrl-C)
+  --once           end the fleet after the replay (otherwise it keeps serving until Ctrl-C), and
+                   fail if a session moved or the inter-turn hit rate is below 0.95
   --chats FILE     replay another file: one chat a line, {"id":…,"turns":[{"role","text"},…]}
   --chat-limit N   only the first N chats of the file
   --turn-limit N   at most N user turns of each chat
@@ -22,7 +23,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 once= kill_redis= model=smollm2 chats=$here/chats.jsonl replay_args=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --once) once=1 ;;
+    --once) once=1; replay_args+=(--expect-hit-rate 0.95 --expect-moved 0) ;;
     --kill-redis) kill_redis=1 ;;
     --chats) chats=${2:?--chats needs a file}; shift ;;
     --model) model=${2:?--model needs a name}; shift ;;

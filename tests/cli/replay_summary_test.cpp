@@ -31,6 +31,7 @@ TEST(ReplaySummary, RatesFromWhatTheClientSaw) {
     EXPECT_DOUBLE_EQ(s.inter_turn_ceiling, 1.0);
     EXPECT_DOUBLE_EQ(s.token_hit_rate, 165.0 / 460.0);
     EXPECT_DOUBLE_EQ(s.full_hit_rate, 0.5);
+    EXPECT_DOUBLE_EQ(s.full_hit_ceiling, 1.0);
     EXPECT_EQ(s.sessions, 2);
     EXPECT_EQ(s.turns, 4);
     EXPECT_EQ(s.moved_sessions, 0);
@@ -62,12 +63,65 @@ TEST(ReplaySummary, NodeCountersWinAndCeilingsLeaveOutWhatNoCacheMends) {
     c.turns_full = 8;
     c.turns_partial = 1;
     c.turns_missed = 1;
+    c.turns_full_ceiling = 9;
     const ReplaySummary s = summarize(kTwoChats, {}, c);
     EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate, 600.0 / 700.0);
     EXPECT_DOUBLE_EQ(s.inter_turn_ceiling, 1.0 - 35.0 / 700.0);
     EXPECT_DOUBLE_EQ(s.token_hit_rate, 0.6);
     EXPECT_DOUBLE_EQ(s.token_ceiling, 0.665);
     EXPECT_DOUBLE_EQ(s.full_hit_rate, 0.8);
+    EXPECT_DOUBLE_EQ(s.full_hit_ceiling, 0.9);
+}
+
+TEST(ReplaySummary, WithoutAFollowUpThereIsNeitherRateNorCeiling) {
+    const ReplaySummary s = summarize(kTwoChats, {turn(0, 1, "n", 100, 0)}, {});
+    EXPECT_EQ(s.follow_ups, 0);
+    for (const double figure : {s.inter_turn_hit_rate, s.inter_turn_ceiling, s.token_ceiling,
+                                s.full_hit_rate, s.full_hit_ceiling})
+        EXPECT_EQ(figure, 0);
+}
+
+// Design §11: the ceiling is what an infinite, never failing cache would have given. 100 reusable
+// tokens of a prompt of 200, of which 60 were reused and 40 missed for one reason.
+TEST(ReplaySummary, WhichMissesTheCeilingsLeaveOut) {
+    const struct {
+        const char* reason;
+        double ceiling;
+    } kTable[] = {{"evicted", 1.0},  {"capacity", 1.0}, {"diverged", 1.0},
+                  {"rerouted", 1.0}, {"expired", 1.0},  {"node_lost", 1.0},
+                  {"corrupt", 1.0},  {"declined", 0.6}, {"salt", 0.6}};
+    for (const auto& [reason, ceiling] : kTable) {
+        const std::string text =
+            "hearth_engine_prompt_tokens_total{source=\"computed\"} 140\n"
+            "hearth_engine_prompt_tokens_total{source=\"device\"} 60\n"
+            "hearth_engine_reusable_tokens_total 100\n"
+            "hearth_engine_reused_tokens_total 60\n"
+            "hearth_engine_missed_tokens_total{reason=\"" +
+            std::string(reason) + "\"} 40\n";
+        const ReplaySummary s = summarize(kTwoChats, {}, read_counters({text}));
+        EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate, 0.6) << reason;
+        EXPECT_DOUBLE_EQ(s.inter_turn_ceiling, ceiling) << reason;
+        EXPECT_DOUBLE_EQ(s.token_ceiling, ceiling / 2) << reason;
+    }
+}
+
+TEST(ReplaySummary, ExpectationsThatAreNotMetAreNamedWithTheirFigures) {
+    ReplayOptions nothing, both;
+    both.hit_rate_min = 0.95;
+    both.moved_max = 0;
+    ReplaySummary s;
+    s.follow_ups = 10;
+    s.inter_turn_hit_rate = 0.95;
+    EXPECT_TRUE(unmet_expectations(both, s).empty());
+    s.inter_turn_hit_rate = 0.9499;
+    s.moved_sessions = 1;
+    EXPECT_TRUE(unmet_expectations(nothing, s).empty());
+    const std::vector<std::string> lines = unmet_expectations(both, s);
+    ASSERT_EQ(lines.size(), 2U);
+    EXPECT_EQ(lines[0], "inter-turn hit rate 0.9499 is below the expected 0.9500");
+    EXPECT_EQ(lines[1], "1 sessions moved; at most 0 were expected to");
+    s.follow_ups = 0;  // Nothing to judge is no success.
+    EXPECT_EQ(unmet_expectations(both, s).size(), 2U);
 }
 
 TEST(ReplaySummary, MediansOfTurnTwoAndOfTurnsSixAndOn) {
@@ -87,15 +141,18 @@ TEST(ReplaySummary, ReadsCountersOfSeveralNodesAndTheirDifference) {
         "hearth_engine_reused_tokens_total{model=\"m\"} 60\n"
         "hearth_engine_missed_tokens_total{model=\"m\",reason=\"evicted\"} 7\n"
         "hearth_engine_missed_tokens_total{model=\"m\",reason=\"diverged\"} 3\n"
-        "hearth_engine_turns_total{model=\"m\",outcome=\"full_hit\"} 5\n";
+        "hearth_engine_turns_total{model=\"m\",outcome=\"full_hit\"} 5\n"
+        "hearth_engine_ceiling_full_hits_total{model=\"m\"} 6\n";
     const NodeCounters one = read_counters({text}), two = read_counters({text, text});
     EXPECT_DOUBLE_EQ(two.prompt, 200);
     EXPECT_DOUBLE_EQ(two.cached, 120);
-    EXPECT_DOUBLE_EQ(two.beyond_cache, 6);
+    EXPECT_DOUBLE_EQ(two.beyond_cache, 0);
+    EXPECT_DOUBLE_EQ(two.turns_full_ceiling, 12);
     const NodeCounters d = difference(two, one);
     EXPECT_DOUBLE_EQ(d.prompt, 100);
     EXPECT_DOUBLE_EQ(d.reused, 60);
     EXPECT_DOUBLE_EQ(d.turns_full, 5);
+    EXPECT_DOUBLE_EQ(d.turns_full_ceiling, 6);
     for (const auto& [reason, tokens] : d.missed)
         EXPECT_DOUBLE_EQ(tokens, reason == "evicted" ? 7 : reason == "diverged" ? 3 : 0) << reason;
 }

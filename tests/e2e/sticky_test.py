@@ -16,15 +16,15 @@ def write_chats(path, chats, turns):
             out.write(json.dumps({"id": f"chat-{c}", "system": persona, "turns": turns_list}) + "\n")
 
 
-def replay(fleet, chats, *flags):
+def replay(fleet, chats, *flags, code=0):
     nodes = [a for n, a in fleet.address.items() if n.startswith("node")]
     command = [str(BIN / "hearth"), "replay", "--router", fleet.address["router"], "--chats", chats,
                "--json", "--max-tokens", "12"]
     for node in nodes:
         command += ["--node", node]
     run = subprocess.run(command + list(flags), capture_output=True, text=True, timeout=300)
-    check(run.returncode == 0, f"replay ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
-    return json.loads(run.stdout.strip().splitlines()[-1]), run.stdout
+    check(run.returncode == code, f"replay ended with {run.returncode}:\n{run.stdout}\n{run.stderr}")
+    return json.loads(run.stdout.strip().splitlines()[-1]), run.stdout + run.stderr
 
 
 def main():
@@ -36,13 +36,16 @@ def main():
         fleet.wait_members(fleet.address["router"], 3)
         chats = fleet.path("chats.jsonl")
         write_chats(chats, chats=14, turns=6)
-        for flags in (["--concurrency", "6"], ["--no-session-header", "--temperature", "0.8"]):
+        expect = ["--expect-hit-rate", "0.95", "--expect-moved", "0"]
+        for flags in (["--concurrency", "6"] + expect, ["--no-session-header", "--temperature", "0.8"]):
             summary, output = replay(fleet, chats, *flags)
             check(summary["sessions"] == 14 and summary["turns"] == 84, summary)
             check(summary["errors"] == 0 and summary["moved_sessions"] == 0, output)
             check(summary["inter_turn_hit_rate"] >= 0.99, output)
             check(summary["ceiling"] >= summary["inter_turn_hit_rate"], output)
         used = {line.split()[2] for line in output.splitlines() if line.startswith("chat-")}
+        _, output = replay(fleet, chats, "--chat-limit", "2", "--turn-limit", "1", *expect, code=1)
+        check("hearth replay: failed: no turn followed another" in output, output)
         check(len(used) == 3, f"14 sessions on {len(used)} of 3 nodes")
         for node in ("node-0", "node-1", "node-2"):
             check_sums(fleet.address[node])

@@ -52,6 +52,12 @@ TEST_F(AccountsTest, EntersEveryTurnUnderOneOutcome) {
     EXPECT_EQ(stats.reused_tokens, 160);
     EXPECT_EQ(stats.missed_tokens.at("evicted"), 140);
     EXPECT_EQ(stats.sessions, 1);
+    EXPECT_EQ(stats.turns_full_ceiling, 3);
+    TurnRequest declining = turn_of(120, 100);
+    declining.cache_read = false;
+    accounts_.admit(declining, 0, tree_);
+    EXPECT_EQ(accounts_.stats().turns_full_ceiling, 3);
+    EXPECT_EQ(accounts_.stats().turns_miss, 2);
 }
 
 TEST_F(AccountsTest, MoreIsStoredOnlyForTheSameTurn) {
