@@ -47,6 +47,7 @@ Result<void> check(const NodeConfig& config) {
     if (config.listen.empty()) return bad("listen", "must be host:port");
     if (auto ok = address("listen", config.listen); !ok) return ok;
     if (auto ok = address("advertise", config.advertise); !ok) return ok;
+    if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
     if (auto ok = address("redis", config.redis); !ok) return ok;
     const bool everywhere =
         config.listen.starts_with("0.0.0.0:") || config.listen.starts_with("[::]:");
@@ -73,6 +74,13 @@ void NodeConfig::declare(Options& options) {
     constexpr std::int64_t kTokensMax = 1 << 20;
     options.add("node_id", node_id, "Stable name of this node; placement hashes it");
     options.add("listen", listen, "host:port to serve on; port 0 = any free port");
+    options.add("tls_cert", tls.cert,
+                "PEM file of the certificate and its chain; `listen` then speaks HTTPS only");
+    options.add("tls_key", tls.key, "PEM file of its key, without a passphrase");
+    options.add("tls_client_ca", tls.client_ca,
+                "PEM file of those who may sign the routers' certificates");
+    options.add("tls_client_auth", tls.client_auth,
+                "Routers' certificates: none, request (a bad one is refused) or require");
     options.add("advertise", advertise, "host:port that routers use; empty = the listen address");
     options.add("model_path", model_path, "Model: a GGUF file or a Hugging Face folder");
     options.add("served_model_name", served_model_name,

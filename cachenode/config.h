@@ -5,12 +5,14 @@
 #include <string>
 
 #include "common/config/options.h"
+#include "common/net/tls.h"
 
 namespace hearth {
 
 struct NodeConfig {
     std::string node_id = "node-1";
     std::string listen = "127.0.0.1:8101";
+    TlsListenSettings tls;          // Of `listen`.
     std::string advertise;          // host:port for routers; empty = the listen address.
     std::string model_path;         // GGUF file or Hugging Face folder.
     std::string served_model_name;  // Empty = the model's own name.

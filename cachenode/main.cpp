@@ -1,6 +1,5 @@
 // hearth-cachenode: configuration, model, server; then signals until the node has drained.
 #include <condition_variable>
-#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -10,6 +9,8 @@
 #include "cachenode/config.h"
 #include "cachenode/server.h"
 #include "common/base/log.h"
+#include "common/config/supervisor.h"
+#include "common/net/service_signals.h"
 #include "common/redis/redis_store.h"
 
 namespace hearth {
@@ -49,10 +50,10 @@ class LoadNotice {
     std::thread thread_;  // Last: it uses all the above.
 };
 
-Task<void> serve_until_signal(asio::signal_set& signals, NodeServer& server, RedisStore* store,
+Task<void> serve_until_signal(ServiceSignals& signals, NodeServer& server, RedisStore* store,
                               std::chrono::milliseconds grace) {
-    co_await signals.async_wait(asio::use_awaitable);
-    signals.clear();  // A second signal ends the process at once, by its default action.
+    co_await signals.wait_for_end();
+    tell_supervisor("STOPPING=1");
     co_await server.drain_and_stop(grace);
     if (store != nullptr) store->stop();
 }
@@ -82,13 +83,19 @@ Result<std::unique_ptr<NodeServer>> load(asio::io_context& io, const NodeConfig&
     return NodeServer::make(io, config, std::move(*checkpoint), store, clock);
 }
 
+void reload(NodeServer& server) {
+    if (auto done = server.reload_tls(); !done)
+        log::error("reload failed; the old certificates stand", {{"error", done.error().message}});
+}
+
 int run(const NodeConfig& config) {
     const SystemClock& clock = SystemClock::instance();
     asio::io_context io(1);
     const std::unique_ptr<RedisStore> store = make_store(io, config);
     auto server = load(io, config, store.get(), clock);
     if (!server.ok()) return failed(server.error());
-    asio::signal_set signals(io, SIGINT, SIGTERM);  // From here on a signal means drain.
+    ServiceSignals signals(io);  // From here on a signal means drain.
+    signals.on_hangup([&server] { reload(**server); });
     if (store) store->start();
     if (auto started = (*server)->start(); !started.ok()) return failed(started.error());
     std::exception_ptr failure;
@@ -98,8 +105,10 @@ int run(const NodeConfig& config) {
                        failure = thrown;
                        io.stop();
                    });
-    std::printf("ready http://%s\n", (*server)->endpoint().c_str());
+    std::printf("ready %s://%s\n", config.tls.cert.empty() ? "http" : "https",
+                (*server)->endpoint().c_str());
     std::fflush(stdout);
+    tell_supervisor("READY=1");
     io.run();
     if (failure) std::rethrow_exception(failure);
     return 0;

@@ -177,6 +177,9 @@ Result<void> NodeServer::State::build_server() {
     HttpServer::Options options;
     options.address = listen->first;
     options.port = listen->second;
+    auto tls = TlsContext::listener(config.tls);
+    if (!tls) return tls.error();
+    options.tls = std::move(*tls);
     http = std::make_unique<HttpServer>(io, options, Api::handler(api));
     return {};
 }
@@ -207,6 +210,7 @@ NodeRecord NodeServer::State::record() const {
 Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace) {
     log::info("draining", {{"node", self.config.node_id}, {"grace_ms", grace.count()}});
     self.api->set_state(NodeState::kDraining);
+    self.http->begin_drain();
     if (self.publisher) co_await self.publisher->leave();
     co_await self.http->drain(grace);
     self.scheduler->stop();
@@ -241,6 +245,15 @@ std::string NodeServer::endpoint() const {
 
 const std::string& NodeServer::generation() const {
     return state_->generation;
+}
+
+Result<void> NodeServer::reload_tls() {
+    auto tls = TlsContext::listener(state_->config.tls);
+    if (!tls) return tls.error();
+    const std::string expires = *tls ? (*tls)->expires() : "";
+    state_->http->set_tls(std::move(*tls));
+    log::info("certificates were read", {{"expires", expires}});
+    return {};
 }
 
 Task<void> NodeServer::drain_and_stop(std::chrono::milliseconds grace) {

@@ -25,6 +25,7 @@ class NodeServer {
     Result<void> start();          // Binds, starts the scheduler and the heartbeat.
     std::string endpoint() const;  // "127.0.0.1:8101", after start().
     const std::string& generation() const;
+    Result<void> reload_tls();  // Reads the certificate files anew; on an error all stays.
     // Not ready -> leaves the membership -> finishes streams until `grace` -> stops.
     Task<void> drain_and_stop(std::chrono::milliseconds grace);
 

@@ -12,7 +12,7 @@
 namespace hearth {
 namespace {
 
-Result<void> bad(std::string_view field, std::string_view rule) {
+Error bad(std::string_view field, std::string_view rule) {
     return make_error(ErrorCode::kInvalidArgument, std::string(field) + ": " + std::string(rule));
 }
 
@@ -83,6 +83,8 @@ Result<void> check(const RouterConfig& config) {
     if (auto ok = check_address("listen", config.listen); !ok) return ok;
     if (auto ok = check_address("admin_listen", config.admin_listen); !ok) return ok;
     if (auto ok = check_address("redis", config.redis); !ok) return ok;
+    if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
+    if (auto tls = upstream_tls_of(config); !tls) return tls.error();
     if (auto ok = check_nodes(config); !ok) return ok;
     if (auto ok = check_session_headers(config); !ok) return ok;
     if (auto ok = check_tenants(config.tenants); !ok) return ok;
@@ -156,16 +158,55 @@ void declare_admission(Options& options, RouterConfig& config) {
                             "Longest wait of a turn in the queue, then 503");
 }
 
+void declare_tls(RouterConfig& config, Options& options) {
+    options.add("tls_cert", config.tls.cert,
+                "PEM file of the certificate and its chain; `listen` then speaks HTTPS only");
+    options.add("tls_key", config.tls.key, "PEM file of its key, without a passphrase");
+    options.add("tls_client_ca", config.tls.client_ca,
+                "PEM file of those who may sign clients' certificates");
+    options.add("tls_client_auth", config.tls.client_auth,
+                "Clients' certificates: none, request (a bad one is refused) or require");
+    options.add("upstream_tls", config.upstream_tls, "Speak HTTPS to the nodes");
+    options.add("upstream_ca", config.upstream.ca_file,
+                "PEM file of those who sign the nodes' certificates; empty = the system's");
+    options.add("upstream_cert", config.upstream.cert_file,
+                "PEM file of the certificate shown to nodes that ask for one");
+    options.add("upstream_key", config.upstream.key_file, "PEM file of its key");
+    options.add("upstream_server_name", config.upstream.server_name,
+                "Name in every node's certificate; empty = the host of the node's address");
+}
+
 }  // namespace
 
 std::string session_secret_of(const RouterConfig& config) {
     return config.session_secret.empty() ? "hearth/" + config.cluster : config.session_secret;
 }
 
+Result<std::shared_ptr<const TlsContext>> upstream_tls_of(const RouterConfig& config) {
+    const TlsClientOptions& upstream = config.upstream;
+    if (upstream.cert_file.empty() != upstream.key_file.empty())
+        return bad(upstream.cert_file.empty() ? "upstream_cert" : "upstream_key",
+                   "is required with the other of upstream_cert and upstream_key");
+    if (!config.upstream_tls) {
+        if (!upstream.ca_file.empty() || !upstream.cert_file.empty())
+            return bad("upstream_tls", "must be true with upstream_ca or upstream_cert");
+        return std::shared_ptr<const TlsContext>();
+    }
+    auto made = TlsContext::client(upstream);
+    if (!made) return bad("upstream_tls", made.error().message);
+    return made;
+}
+
 void RouterConfig::declare(Options& options) {
     options.add("listen", listen, "host:port to serve on; port 0 = any free port");
     options.add("admin_listen", admin_listen,
                 "host:port of the admin API, for operators only; empty = none");
+    options.add("reuse_port", reuse_port,
+                "Let other processes listen on the same port (SO_REUSEPORT)");
+    options.add("takeover", takeover,
+                "Path of a Unix socket: a router started with it takes the listening sockets over "
+                "from the one that runs, which then drains; empty = none");
+    declare_tls(*this, options);
     declare_clients(options, *this);
     options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
     options.add_secret("redis_password", redis_password, "Password for AUTH");
@@ -206,6 +247,8 @@ void RouterConfig::declare(Options& options) {
                 "Share of the requests that may be retries");
     options.add("retry_budget_burst", retry_budget_burst, 0, 1'000'000,
                 "Retries at once beyond that share");
+    options.add_duration_ms("drain_delay_ms", drain_delay_ms,
+                            "How long SIGTERM keeps accepting, so that balancers see /ready fail");
     options.add_duration_ms("drain_grace_ms", drain_grace_ms,
                             "How long SIGTERM waits for running answers");
     options.add("local_bindings_max", local_bindings_max, 0, 100'000'000,

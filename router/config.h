@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config/options.h"
+#include "common/net/tls.h"
 #include "router/admission/tenants.h"
 
 namespace hearth {
@@ -19,6 +20,11 @@ struct StaticNode {
 struct RouterConfig {
     std::string listen = "127.0.0.1:8080";
     std::string admin_listen = "127.0.0.1:8081";  // Empty = no admin API.
+    bool reuse_port = false;                      // Other processes may listen on `listen` too.
+    std::string takeover;   // Path of the socket that hands the listeners on; empty = none.
+    TlsListenSettings tls;  // Of `listen`.
+    bool upstream_tls = false;
+    TlsClientOptions upstream;  // With upstream_tls.
     std::int64_t connections_max = 16'384;
     std::int64_t connections_per_address_max = 0;  // 0 = no bound.
     std::int64_t head_timeout_ms = 10'000;
@@ -51,6 +57,7 @@ struct RouterConfig {
     bool retry_foreign = false;     // Send a turn again that a foreign node may have begun.
     std::int64_t retry_budget_percent = 20;
     std::int64_t retry_budget_burst = 100;
+    std::int64_t drain_delay_ms = 0;
     std::int64_t drain_grace_ms = 30'000;
     std::int64_t local_bindings_max = 100'000;
     std::int64_t spill_margin_ms = 100;
@@ -59,6 +66,8 @@ struct RouterConfig {
     void declare(Options& options);  // Registers every field with its help.
 };
 
+// What the nodes are spoken to with; null without upstream_tls. Errors name the field.
+Result<std::shared_ptr<const TlsContext>> upstream_tls_of(const RouterConfig& config);
 // session_secret, or what stands for it: all routers of a fleet must derive the same keys, so the
 // default cannot be random.
 std::string session_secret_of(const RouterConfig& config);

@@ -140,27 +140,50 @@ class RouterServer::State {
         : core(std::make_shared<RouterCore>(io, config, store, clock)), loop(io) {}
 
     using Serve = Task<void> (*)(std::shared_ptr<RouterCore>, ServerExchange&);
-    Result<void> listen(std::unique_ptr<HttpServer>& server, const std::string& address,
-                        Serve serve);
+    Result<void> listen(std::unique_ptr<HttpServer>& made, std::size_t which,
+                        HttpServer::Options options, Serve serve);
+    Result<void> listen_all();
 
     std::shared_ptr<RouterCore> core;
     asio::io_context& loop;
     std::unique_ptr<HttpServer> server;
     std::unique_ptr<HttpServer> admin;
+    std::vector<int> inherited;  // Of `listen` and `admin_listen`; -1 = none.
+    bool hold = false;           // start() does not accept yet.
+    bool handed_over = false;
 };
 
-Result<void> RouterServer::State::listen(std::unique_ptr<HttpServer>& made,
-                                         const std::string& address, Serve serve) {
-    const auto parts = split_host_port(address);
+// `which` is its place among the inherited sockets.
+Result<void> RouterServer::State::listen(std::unique_ptr<HttpServer>& made, std::size_t which,
+                                         HttpServer::Options options, Serve serve) {
+    const auto parts = split_host_port(options.address);
     if (!parts) return parts.error();
-    HttpServer::Options options;
     options.address = parts->first;
     options.port = parts->second;
     options.limits = limits_of(*core->config);
+    options.reuse_port = core->config->reuse_port;
+    options.accept_at_start = !hold;
+    if (which < inherited.size()) options.listener = inherited[which];
     made = std::make_unique<HttpServer>(
-        loop, options,
+        loop, std::move(options),
         [shared = core, serve](ServerExchange& exchange) { return serve(shared, exchange); });
     return made->start();
+}
+
+Result<void> RouterServer::State::listen_all() {
+    auto tls = TlsContext::listener(core->config->tls);
+    if (!tls) return tls.error();
+    auto upstream = upstream_tls_of(*core->config);
+    if (!upstream) return upstream.error();
+    core->client.set_tls(std::move(*upstream));
+    HttpServer::Options options;
+    options.address = core->config->listen;
+    options.tls = std::move(*tls);
+    if (auto done = listen(server, 0, std::move(options), &route); !done) return done;
+    if (core->config->admin_listen.empty()) return {};
+    HttpServer::Options admin_options;
+    admin_options.address = core->config->admin_listen;
+    return listen(admin, 1, std::move(admin_options), &serve_admin);
 }
 
 RouterServer::RouterServer(asio::io_context& io, const RouterConfig& config, MetadataStore* store,
@@ -171,12 +194,52 @@ RouterServer::~RouterServer() {
     state_->core->background.cancel();
 }
 
+void RouterServer::inherit(std::vector<int> listeners, bool hold) {
+    state_->inherited = std::move(listeners);
+    state_->hold = hold;
+}
+
+void RouterServer::accept() {
+    state_->server->accept();
+    if (state_->admin) state_->admin->accept();
+}
+
+Task<bool> RouterServer::wait_ready(std::chrono::milliseconds limit) {
+    const std::shared_ptr<RouterCore> core = state_->core;
+    const MonotonicNs end = core->clock.now() + limit.count() * kMs;
+    bool more = true;
+    while (more && !ready(*core) && core->clock.now() < end)
+        more = co_await core->background.pause(std::chrono::milliseconds(20));
+    co_return ready(*core);
+}
+
+std::vector<int> RouterServer::listeners() const {
+    std::vector<int> out{state_->server->listener()};
+    if (state_->admin) out.push_back(state_->admin->listener());
+    return out;
+}
+
+void RouterServer::hand_over() {
+    state_->handed_over = true;
+    state_->server->hand_over();
+    if (state_->admin) state_->admin->hand_over();
+}
+
+Result<void> RouterServer::reload_tls() {
+    auto tls = TlsContext::listener(state_->core->config->tls);
+    if (!tls) return tls.error();
+    auto upstream = upstream_tls_of(*state_->core->config);
+    if (!upstream) return upstream.error();
+    const std::string expires = *tls ? (*tls)->expires() : "";
+    state_->server->set_tls(std::move(*tls));
+    state_->core->client.set_tls(std::move(*upstream));
+    log::info("certificates were read", {{"expires", expires}});
+    return {};
+}
+
 Result<void> RouterServer::start() {
     const RouterConfig& config = *state_->core->config;
-    if (auto done = state_->listen(state_->server, config.listen, &route); !done) return done;
-    if (!config.admin_listen.empty())
-        if (auto done = state_->listen(state_->admin, config.admin_listen, &serve_admin); !done)
-            return done;
+    if (auto done = state_->listen_all(); !done) return done;
     if (config.session_secret.empty())
         log::warn("session_secret is not set; session keys are derived from the cluster's name",
                   {{"cluster", config.cluster}});
@@ -200,7 +263,12 @@ std::string RouterServer::admin_endpoint() const {
 Task<void> RouterServer::drain_and_stop(std::chrono::milliseconds grace) {
     const std::shared_ptr<RouterCore> core = state_->core;
     core->draining = true;
+    state_->server->begin_drain();
     log::info("router drains", {{"connections", state_->server->connections()}});
+    const std::chrono::milliseconds delay(core->config->drain_delay_ms);
+    // A successor is ready already, and what comes to us of its admin requests would mislead.
+    if (state_->handed_over && state_->admin) state_->admin->stop_accepting();
+    if (!state_->handed_over && delay.count() > 0) (void)co_await core->background.pause(delay);
     co_await state_->server->drain(grace);
     if (state_->admin) co_await state_->admin->drain(std::chrono::milliseconds(0));
     co_await core->background.end();

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.h"
 #include "common/base/result.h"
@@ -22,10 +23,21 @@ class RouterServer {
                  const Clock& clock);
     ~RouterServer();
 
-    Result<void> start();                // Binds, starts membership and health probes.
+    // The listening sockets of a predecessor or supervisor, for `listen` and `admin_listen` in this
+    // order. With `hold`, accept() begins service, start() does not. Before start().
+    void inherit(std::vector<int> listeners, bool hold);
+    Result<void> start();  // Binds, starts membership and health probes.
+    void accept();
+    Task<bool> wait_ready(std::chrono::milliseconds limit);  // True once a node is up.
+    std::vector<int> listeners() const;                      // For a successor, in the same order.
+    void hand_over();  // A successor accepts on them: the drain leaves their queues to it.
+    // Reads the certificate files of the running configuration anew, for connections from now on.
+    // On an error all stays as it is.
+    Result<void> reload_tls();
     std::string endpoint() const;        // "127.0.0.1:8080", after start().
     std::string admin_endpoint() const;  // Empty when there is no admin listener.
-    // Not ready -> stops accepting -> finishes streams until `grace` -> stops.
+    // Not ready -> accepts on for drain_delay_ms -> stops accepting -> finishes streams until
+    // `grace` -> stops.
     Task<void> drain_and_stop(std::chrono::milliseconds grace);
 
   private:

@@ -181,6 +181,32 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::client(const TlsClientOpti
     return std::make_shared<const TlsContext>(std::move(*made), options.server_name);
 }
 
+Result<std::shared_ptr<const TlsContext>> TlsContext::listener(const TlsListenSettings& settings) {
+    const auto bad = [](const std::string& what) {
+        return make_error(ErrorCode::kInvalidArgument, what);
+    };
+    const auto auth = tls_client_auth_from(settings.client_auth);
+    if (!auth) return bad("tls_client_auth: " + auth.error().message);
+    if (settings.cert.empty() != settings.key.empty())
+        return bad(settings.cert.empty() ? "tls_cert: is required with tls_key"
+                                         : "tls_key: is required with tls_cert");
+    if (*auth != TlsClientAuth::kNone && settings.client_ca.empty())
+        return bad("tls_client_ca: is required with tls_client_auth " + settings.client_auth);
+    if (*auth == TlsClientAuth::kNone && !settings.client_ca.empty())
+        return bad("tls_client_auth: must be request or require with tls_client_ca");
+    if (*auth != TlsClientAuth::kNone && settings.cert.empty())
+        return bad("tls_cert: is required with tls_client_auth " + settings.client_auth);
+    if (settings.cert.empty()) return std::shared_ptr<const TlsContext>();
+    TlsServerOptions options;
+    options.cert_file = settings.cert;
+    options.key_file = settings.key;
+    options.client_ca_file = settings.client_ca;
+    options.client_auth = *auth;
+    auto made = server(options);
+    if (!made) return bad("tls_cert: " + made.error().message);
+    return made;
+}
+
 std::string TlsContext::expires() const {
     const X509* const certificate = SSL_CTX_get0_certificate(context_.get());
     std::tm parts{};

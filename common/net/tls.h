@@ -30,6 +30,12 @@ struct TlsServerOptions {
     TlsClientAuth client_auth = TlsClientAuth::kNone;
 };
 
+// As the settings of a program give it.
+struct TlsListenSettings {
+    std::string cert, key, client_ca;
+    std::string client_auth = "none";
+};
+
 struct TlsClientOptions {
     std::string ca_file;              // PEM; empty = those that the system trusts.
     std::string cert_file, key_file;  // Shown to a server that asks; empty = none.
@@ -42,6 +48,10 @@ class TlsContext {
   public:
     static Result<std::shared_ptr<const TlsContext>> server(const TlsServerOptions& options);
     static Result<std::shared_ptr<const TlsContext>> client(const TlsClientOptions& options);
+
+    // From the settings tls_cert, tls_key, tls_client_ca and tls_client_auth, which errors name;
+    // null when none is set: plain HTTP.
+    static Result<std::shared_ptr<const TlsContext>> listener(const TlsListenSettings& settings);
 
     const std::string& server_name() const { return server_name_; }
     std::string expires() const;  // Our certificate's end, "2030-01-31T12:00:00Z"; empty = none.

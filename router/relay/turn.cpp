@@ -65,12 +65,6 @@ class Turn {
 Task<void> Turn::run() {
     const RequestHead& head = exchange_.head();
     const auto limit = static_cast<std::uint64_t>(core_.config->body_bytes_max);
-    if (core_.draining) {
-        core_.metrics.rejected("draining");
-        Refusal refusal{503, "draining", "this router is shutting down", {}, 1};
-        co_await relay_.refuse(std::move(refusal));
-        co_return;
-    }
     core_.admission.follow(core_.config);
     if (core_.admission.has_tenants()) {
         const bool known = co_await identify();

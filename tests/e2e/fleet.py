@@ -126,7 +126,7 @@ class Fleet:
         return self.model
 
     def start(self, name, command):
-        """Starts a program that prints `ready http://ADDR:PORT`, and waits for that line."""
+        """Starts a program that prints `ready http[s]://ADDR:PORT`, and waits for that line."""
         log = open(self.path(name + ".log"), "ab")
         process = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=log)
         self.processes[name] = process
@@ -141,8 +141,8 @@ class Fleet:
                     raise AssertionError(f"{name} ended with {process.wait()} before it was ready")
                 line += byte
         text = line.decode().strip()
-        check(text.startswith("ready http://"), f"{name} printed {text!r}")
-        self.address[name] = text.removeprefix("ready http://")
+        check(text.startswith(("ready http://", "ready https://")), f"{name} printed {text!r}")
+        self.address[name] = text.split("://", 1)[1]
         return self.address[name]
 
     def start_redis(self):
