@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 using ConnectionPtr = std::shared_ptr<ServerConnection>;
 
 // How long drain() waits for the first request of a connection that was made just before it.
-constexpr milliseconds kFreshMs{1'000};
+constexpr milliseconds kFreshMs{2'000};
 // What a handler gets to unwind after drain() cut it.
 constexpr milliseconds kUnwindMs{1'000};
 constexpr milliseconds kAcceptPauseMs{50};
@@ -179,11 +179,12 @@ Task<void> HttpServer::State::accept_loop(std::shared_ptr<State> self) {
         error_code ec;
         Tcp::socket socket =
             co_await self->acceptor.async_accept(asio::redirect_error(asio::use_awaitable, ec));
-        if (ec == asio::error::operation_aborted || !self->acceptor.is_open()) break;
+        // Also when the acceptor was closed meanwhile: the client is connected.
         if (!ec) {
             self->adopt(std::move(socket));
             continue;
         }
+        if (ec == asio::error::operation_aborted || !self->acceptor.is_open()) break;
         if (ec == asio::error::connection_aborted) continue;
         // Out of descriptors or memory: the backlog keeps the clients until some are freed.
         self->make_room();
@@ -383,6 +384,8 @@ Task<void> HttpServer::drain(milliseconds grace) {
     state->context.draining = true;
     state->empty_queue();
     state->stop_accepting();
+    // One more connection may have been accepted that the loop has not heard of yet.
+    while (state->accepting) co_await asio::post(asio::use_awaitable);
     const std::vector<ConnectionPtr> all(state->connections.begin(), state->connections.end());
     for (const ConnectionPtr& connection : all) connection->close_if_idle();
     const milliseconds fresh = std::min(grace, kFreshMs);

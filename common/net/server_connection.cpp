@@ -25,7 +25,7 @@ constexpr milliseconds kLingerMs{2'000};
 constexpr std::size_t kLingerBytesMax = 16 * 1024 * 1024;
 // How long a draining server waits for the first byte of a connection that was just made: whoever
 // connected before the listener closed is served.
-constexpr milliseconds kFreshMs{1'000};
+constexpr milliseconds kFreshMs{2'000};
 constexpr MonotonicNs kLogHandshakeEvery = kSecond;
 
 MonotonicNs now() {
