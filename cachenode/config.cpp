@@ -104,6 +104,9 @@ void NodeConfig::declare(Options& options) {
     options.add("weight", weight, 0.01, 100.0, "Share of new sessions relative to other nodes");
     options.add("redis", redis, "host:port of Redis; empty = nothing is published");
     options.add_secret("redis_password", redis_password, "Password for AUTH");
+    options.add("redis_tls", redis_tls, "Speak TLS to Redis");
+    options.add("redis_ca", redis_ca,
+                "PEM file of those who sign Redis' certificate; empty = the system's");
     options.add("cluster", cluster, "Name that separates fleets in one Redis");
     options.add_duration_ms("heartbeat_ms", heartbeat_ms,
                             "Time between node records; a record lives three of them");

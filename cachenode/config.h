@@ -31,6 +31,8 @@ struct NodeConfig {
     double weight = 1.0;
     std::string redis;  // host:port; empty = not published.
     std::string redis_password;
+    bool redis_tls = false;
+    std::string redis_ca;  // PEM file; empty = the system's.
     std::string cluster = "default";
     std::int64_t heartbeat_ms = 1'000;  // Node record lives three heartbeats.
     std::int64_t session_ttl_ms = 86'400'000;

@@ -71,6 +71,11 @@ std::unique_ptr<RedisStore> make_store(asio::io_context& io, const NodeConfig& c
     RedisOptions options;
     options.address = config.redis;
     options.password = config.redis_password;
+    if (config.redis_tls) {
+        auto tls = TlsContext::client({config.redis_ca, "", "", ""});
+        if (!tls) throw std::runtime_error("redis_ca: " + tls.error().message);
+        options.tls = std::move(*tls);
+    }
     options.cluster = config.cluster;
     return std::make_unique<RedisStore>(io, options);
 }

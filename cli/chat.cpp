@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/run_task.h"
+#include "cli/server_url.h"
 #include "cli/turn_client.h"
 #include "common/base/rng.h"
 
@@ -16,6 +17,7 @@ namespace {
 struct ChatFlags {
     TurnSettings turn;
     std::string system;
+    std::string cacert;
 };
 
 // A session key that two chats started at different times do not share.
@@ -33,7 +35,13 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
     const char* dim = terminal ? "\033[2m" : "";
     const char* bold = terminal ? "\033[1m" : "";
     const char* plain = terminal ? "\033[0m" : "";
-    HttpClient client(io);
+    auto url = server_url(flags.turn.router, flags.cacert);
+    if (!url) {
+        std::fprintf(stderr, "hearth chat: --router: %s\n", url.error().message.c_str());
+        co_return 2;
+    }
+    flags.turn.router = url->host_port;
+    HttpClient client(io, url->client);
     if (flags.turn.model.empty()) {
         auto models = co_await list_models(client, flags.turn.router);
         if (!models || models->empty()) {
@@ -44,8 +52,8 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
         flags.turn.model = models->front();
     }
     if (flags.turn.session.empty()) flags.turn.session = fresh_session(clock);
-    std::printf("%smodel %s through http://%s; an empty line or Ctrl-D ends%s\n", dim,
-                flags.turn.model.c_str(), flags.turn.router.c_str(), plain);
+    std::printf("%smodel %s through %s://%s; an empty line or Ctrl-D ends%s\n", dim,
+                flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(), plain);
     std::vector<Message> dialogue;
     if (!flags.system.empty()) dialogue.push_back({"system", flags.system});
     bool any_failed = false;
@@ -84,8 +92,10 @@ void add_chat(CLI::App& app, int& exit_code) {
     flags->turn.router = "127.0.0.1:8080";
     flags->turn.temperature = 0.7;
     CLI::App* sub = app.add_subcommand("chat", "Chat in the terminal");
-    sub->add_option("--router", flags->turn.router, "Router (or node), host:port")
+    sub->add_option("--router", flags->turn.router, "Router (or node), host:port or URL")
         ->capture_default_str();
+    sub->add_option("--cacert", flags->cacert,
+                    "PEM file of whom to trust for https; default: the system's");
     sub->add_option("--model", flags->turn.model, "Model name; default: the first one listed");
     sub->add_option("--session", flags->turn.session, "Session key; default: a new one");
     sub->add_option("--system", flags->system, "System prompt");

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/run_task.h"
+#include "cli/server_url.h"
 #include "common/net/http_client.h"
 
 namespace hearth::cli {
@@ -14,6 +15,7 @@ namespace json = boost::json;
 
 struct StatusFlags {
     std::string admin = "127.0.0.1:8081";
+    std::string cacert;
     bool json = false;
 };
 
@@ -66,11 +68,17 @@ void print_table(const json::object& answer) {
 }
 
 Task<int> status(asio::io_context& io, StatusFlags flags) {
-    HttpClient client(io);
-    auto answer = co_await client.call(flags.admin, "GET", "/admin/v1/nodes", {}, {},
+    auto url = server_url(flags.admin, flags.cacert);
+    if (!url) {
+        std::fprintf(stderr, "hearth status: --admin: %s\n", url.error().message.c_str());
+        co_return 2;
+    }
+    HttpClient client(io, url->client);
+    auto answer = co_await client.call(url->host_port, "GET", "/admin/v1/nodes", {}, {},
                                        std::chrono::milliseconds(5'000));
     if (!answer || answer->status != 200) {
-        std::fprintf(stderr, "hearth status: http://%s/admin/v1/nodes: %s\n", flags.admin.c_str(),
+        std::fprintf(stderr, "hearth status: %s://%s/admin/v1/nodes: %s\n", url->scheme.c_str(),
+                     url->host_port.c_str(),
                      answer ? ("HTTP " + std::to_string(answer->status)).c_str()
                             : answer.error().message.c_str());
         co_return 1;
@@ -93,8 +101,10 @@ Task<int> status(asio::io_context& io, StatusFlags flags) {
 void add_status(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<StatusFlags>();
     CLI::App* sub = app.add_subcommand("status", "Nodes, load and hit rate of a fleet");
-    sub->add_option("--admin", flags->admin, "Admin listener of a router, host:port")
+    sub->add_option("--admin", flags->admin, "Admin listener of a router, host:port or URL")
         ->capture_default_str();
+    sub->add_option("--cacert", flags->cacert,
+                    "PEM file of whom to trust for https; default: the system's");
     sub->add_flag("--json", flags->json, "The router's answer as JSON");
     sub->footer("Example:\n  hearth status --admin 127.0.0.1:8081");
     sub->callback([flags, &exit_code] {

@@ -210,6 +210,9 @@ void RouterConfig::declare(Options& options) {
     declare_clients(options, *this);
     options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
     options.add_secret("redis_password", redis_password, "Password for AUTH");
+    options.add("redis_tls", redis_tls, "Speak TLS to Redis");
+    options.add("redis_ca", redis_ca,
+                "PEM file of those who sign Redis' certificate; empty = the system's");
     options.add("cluster", cluster, "Name that separates fleets in one Redis");
     options.add_entries("nodes", "Static nodes, each with id, address and weight (default 1)",
                         [this](const std::map<std::string, std::string>& fields) -> Result<void> {

@@ -34,6 +34,8 @@ struct RouterConfig {
     std::int64_t write_timeout_ms = 30'000;
     std::string redis;  // host:port; empty = static nodes only.
     std::string redis_password;
+    bool redis_tls = false;
+    std::string redis_ca;  // PEM file; empty = the system's.
     std::string cluster = "default";
     std::vector<StaticNode> nodes;             // YAML list `nodes:` of {id, address, weight}.
     std::vector<std::string> session_headers;  // Looked at first, before the built-in names.

@@ -39,6 +39,7 @@ void ServiceSignals::arm_second() {
     ends_.async_wait([](const error_code& ec, int signal) {
         if (ec) return;
         log::warn("ends at once: a second signal", {{"signal", signal}});
+        log::flush();
         ::_exit(1);
     });
 }

@@ -104,7 +104,10 @@ Task<Result<void>> RedisStore::Connection::open() {
     for (const Tcp::endpoint& endpoint : *endpoints) {
         if (stopped_) co_return make_error(ErrorCode::kCancelled, "stopped");
         link_ = std::make_shared<Link>(io_);
-        connected = co_await link_->connect(endpoint,
+        Link::Security security;
+        security.tls = options_.tls;
+        security.host = split_host_port(target_)->first;
+        connected = co_await link_->connect(endpoint, std::move(security),
                                             std::max(options_.command_timeout, kConnectTimeoutMin));
         if (connected) break;
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/net/asio.h"
+#include "common/net/tls.h"
 #include "common/redis/reply.h"
 
 namespace hearth {
@@ -21,7 +22,13 @@ class Link : public std::enable_shared_from_this<Link> {
   public:
     explicit Link(asio::io_context& io) : socket_(io), quiet_(io), executor_(io.get_executor()) {}
 
-    Task<Result<void>> connect(Tcp::endpoint endpoint, std::chrono::milliseconds timeout);
+    // With `tls` also the handshake, for the server name `host`, in the same time.
+    struct Security {
+        std::shared_ptr<const TlsContext> tls;  // Null: plain TCP.
+        std::string host;
+    };
+    Task<Result<void>> connect(Tcp::endpoint endpoint, Security security,
+                               std::chrono::milliseconds timeout);
 
     // Sends the commands at once and waits for all their replies, those of kind kError among them.
     // kTimeout, or what close() was told; kCancelled when the caller was cancelled.
@@ -49,12 +56,18 @@ class Link : public std::enable_shared_from_this<Link> {
         bool done = false;  // All replies are here, or the link was closed.
     };
 
+    Task<Result<void>> shake_hands(Security security);
     void read_some();
     void write_some();
+    void read_tls();
+    void write_tls();
+    void wait_tls(TlsSession::Next next, void (Link::*then)());
+    void wrote(std::size_t size);
     Result<void> take_replies();
 
     Tcp::socket socket_;
-    asio::steady_timer quiet_;  // The deadline of connect, then the gap of rest.
+    std::unique_ptr<TlsSession> tls_;  // Null: plain TCP.
+    asio::steady_timer quiet_;         // The deadline of connect, then the gap of rest.
     asio::any_io_executor executor_;
     ReplyReader reader_;
     std::deque<std::shared_ptr<Waiter>> in_flight_;

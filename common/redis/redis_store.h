@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "common/net/tls.h"
 #include "common/redis/metadata_store.h"
 
 namespace hearth {
@@ -12,6 +13,7 @@ struct RedisOptions {
     std::string address = "127.0.0.1:6379";
     std::string username, password;  // AUTH when password is not empty.
     int database = 0;
+    std::shared_ptr<const TlsContext> tls;           // Null: plain TCP.
     std::string cluster = "default";                 // Keys start with hearth:{cluster}:
     std::chrono::milliseconds command_timeout{250};  // Writes and membership.
     std::chrono::milliseconds lookup_timeout{2};     // find_session (design §6).

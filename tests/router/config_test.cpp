@@ -57,6 +57,13 @@ TEST(RouterConfig, RefusesAndNamesTheField) {
         {"head_timeout_ms: 1ms\n", "head_timeout_ms"},
         {"queue_timeout_ms: 48h\n", "queue_timeout_ms"},
         {"body_rate_min: -1\n", "body_rate_min"},
+        {"tls_cert: a.pem\n", "tls_key"},
+        {"tls_cert: /no/such.pem\ntls_key: b.key\n", "/no/such.pem"},
+        {"tls_client_auth: maybe\n", "tls_client_auth"},
+        {"tls_client_auth: require\n", "tls_client_ca"},
+        {"upstream_ca: a.pem\n", "upstream_tls"},
+        {"upstream_tls: true\nupstream_ca: /no/such.pem\n", "upstream_tls"},
+        {"upstream_tls: true\nupstream_cert: a.pem\n", "upstream_key"},
     };
     const std::string path = testing::TempDir() + "hearth_router_config_test.yaml";
     for (const auto& [yaml, field] : cases) {

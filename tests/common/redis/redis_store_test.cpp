@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/log.h"
+#include "tests/support/certificates.h"
 #include "tests/support/redis_process.h"
 #include "tests/support/run_task.h"
 
@@ -486,6 +487,60 @@ TEST_F(RedisStoreTest, FollowsTheOwnerOfItsSlotInACluster) {
     EXPECT_TRUE(publish_node("a").ok());
     EXPECT_EQ(run(store_->nodes())->size(), 1u);
     EXPECT_EQ(owner.ask({"EXISTS", "hearth:{default}:node:a"}).integer, 1);
+}
+
+// A redis-server that speaks TLS beside plain TCP, with a certificate for 127.0.0.1.
+class RedisTlsTest : public RedisStoreTest {
+  protected:
+    // The port that TLS is spoken on; free a moment ago, so that another may have it by now.
+    int start_tls_server() {
+        const auto files = authority_.issue("redis", "IP:127.0.0.1");
+        asio::io_context io;
+        Tcp::acceptor probe(io, Tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+        const int port = probe.local_endpoint().port();
+        probe.close();
+        start_server({"--tls-port", std::to_string(port), "--tls-cert-file", files.cert,
+                      "--tls-key-file", files.key, "--tls-ca-cert-file", authority_.ca_file(),
+                      "--tls-auth-clients", "no"});
+        return port;
+    }
+    bool comes_up(int port, const std::string& ca_file) {
+        TlsClientOptions tls;
+        tls.ca_file = ca_file;
+        RedisOptions options = patient();
+        options.address = "127.0.0.1:" + std::to_string(port);
+        options.tls = *TlsContext::client(tls);
+        store_ = std::make_unique<RedisStore>(io_, options);
+        store_->start();
+        return run_task(io_, eventually(
+                                 io_, [this] { return store_->up(); }, std::chrono::seconds(2)));
+    }
+
+    CertificateAuthority authority_;
+};
+
+TEST_F(RedisTlsTest, SpeaksTlsWithAServerThatItTrusts) {
+    const int port = start_tls_server();
+    ASSERT_TRUE(comes_up(port, authority_.ca_file()));
+    // Longer than a record, both ways.
+    NodeRecord node;
+    node.node_id = "a";
+    node.model = std::string(200'000, 'm');
+    node.generation = "g1";
+    node.address = "127.0.0.1:1";
+    ASSERT_TRUE(run_task(io_, store_->publish_node(node, kLong)).ok());
+    const auto nodes = run_task(io_, store_->nodes());
+    ASSERT_TRUE(nodes.ok()) << nodes.error().message;
+    ASSERT_EQ(nodes->size(), 1u);
+    EXPECT_TRUE(nodes->front().model == node.model);
+    store_->stop();
+}
+
+TEST_F(RedisTlsTest, RefusesAServerOfAnotherAuthority) {
+    const int port = start_tls_server();
+    const CertificateAuthority other("another CA");
+    EXPECT_FALSE(comes_up(port, other.ca_file()));
+    store_->stop();
 }
 
 }  // namespace

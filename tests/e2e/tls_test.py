@@ -1,0 +1,139 @@
+"""TLS on both sides: a Python client over HTTPS, a router, a node that asks the router who it is."""
+
+import http.client
+import json
+import os
+import signal
+import ssl
+import subprocess
+
+from fleet import BIN, Fleet, check, skip, wait_until
+
+
+def openssl(*command, **options):
+    try:
+        subprocess.run(["openssl", *command], check=True, capture_output=True, text=True, **options)
+    except FileNotFoundError:
+        skip("the openssl program is not installed")
+
+
+def authority(fleet, name):
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-days", "2", "-subj", f"/CN={name}", "-keyout", fleet.path(name + ".key"),
+            "-out", fleet.path(name + ".pem"))
+
+
+def certificate(fleet, ca, name, names="DNS:localhost,IP:127.0.0.1"):
+    """A certificate with its key, signed by `ca`; replaces an earlier one."""
+    request = fleet.path(name + ".csr")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+            f"/CN={name}", "-keyout", fleet.path(name + ".key"), "-out", request)
+    openssl("x509", "-req", "-in", request, "-CA", fleet.path(ca + ".pem"), "-CAkey",
+            fleet.path(ca + ".key"), "-CAcreateserial", "-days", "1", "-extfile", "/dev/stdin",
+            "-out", fleet.path(name + ".pem"), input=f"subjectAltName={names}\n")
+
+
+def connect(fleet, address, ca):
+    context = ssl.create_default_context(cafile=fleet.path(ca + ".pem"))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    host, port = address.rsplit(":", 1)
+    return http.client.HTTPSConnection(host, int(port), timeout=60, context=context)
+
+
+def get(fleet, address, path, ca):
+    connection = connect(fleet, address, ca)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def chats(fleet, router):
+    """A stream, then a big prompt, on one connection."""
+    connection = connect(fleet, router, "ca")
+    for text in ("hello", "word " * 60_000):
+        body = json.dumps({"model": "tiny", "stream": text == "hello", "max_tokens": 20,
+                           "messages": [{"role": "user", "content": text}]})
+        connection.request("POST", "/v1/chat/completions", body,
+                           {"content-type": "application/json", "x-session-id": "s"})
+        answer = connection.getresponse()
+        got = answer.read()
+        if text == "hello":
+            check(answer.status == 200 and got.endswith(b"data: [DONE]\n\n"), got[-300:])
+            check(connection.sock.selected_alpn_protocol() == "http/1.1", "ALPN")
+        else:  # Longer than the context: the node has read it and says so.
+            check(answer.status in (200, 400), (answer.status, got[:300]))
+    connection.close()
+
+
+def refused(fleet, address, ca="ca"):
+    try:
+        get(fleet, address, "/health", ca)
+    except (ssl.SSLError, http.client.HTTPException, OSError) as fault:
+        return str(fault) or repr(fault)
+    return None
+
+
+def log_of(fleet, name):
+    with open(fleet.path(name + ".log"), encoding="utf-8") as log:
+        return log.read()
+
+
+def reloads(fleet, router):
+    """New files are served after SIGHUP; bad ones are not, and the log says why."""
+    process = fleet.processes["router"]
+    certificate(fleet, "next", "router")
+    check(refused(fleet, router, "next"), "new certificates before SIGHUP")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: refused(fleet, router, "next") is None, "the new certificate is served")
+    check("certificate" in (refused(fleet, router) or ""), "the old authority is still trusted")
+    with open(fleet.path("router.pem"), "w", encoding="utf-8") as spoilt:
+        spoilt.write("nothing\n")
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reload failed" in log_of(fleet, "router"), "the log says what is wrong")
+    check(refused(fleet, router, "next") is None, "a bad file took the certificate away")
+
+
+def main():
+    with Fleet() as fleet:
+        fleet.tiny_model()
+        authority(fleet, "ca")
+        authority(fleet, "next")
+        for name in ("router", "node", "client"):
+            certificate(fleet, "ca", name)
+        path = fleet.path
+        node = fleet.start_node("node-1", "--tls-cert", path("node.pem"), "--tls-key",
+                                path("node.key"), "--tls-client-ca", path("ca.pem"),
+                                "--tls-client-auth", "require")
+        check("ertificate" in refused(fleet, node), "a node served a client without certificate")
+        config = path("router.yaml")
+        with open(config, "w", encoding="utf-8") as out:
+            out.write(f"nodes: [{{id: node-1, address: '{node}'}}]\n"
+                      f"tls_cert: {path('router.pem')}\ntls_key: {path('router.key')}\n"
+                      f"upstream_tls: true\nupstream_ca: {path('ca.pem')}\n")
+        command = [BIN / "hearth-router", "--config", config, "--listen", "127.0.0.1:0",
+                   "--admin-listen", ""]
+        # Without a certificate for the node it knows of no node, and says why.
+        alone = fleet.start("alone", command)
+        wait_until(lambda: "certificate required" in log_of(fleet, "alone"), "the log says why")
+        check(get(fleet, alone, "/ready", "ca")[0] == 503, "ready without a node")
+        router = fleet.start("router", command + ["--upstream-cert", path("client.pem"),
+                                                  "--upstream-key", path("client.key")])
+        wait_until(lambda: get(fleet, router, "/ready", "ca")[0] == 200, "the router is ready")
+        chats(fleet, router)
+        said = subprocess.run([BIN / "hearth", "chat", "--router", "https://" + router, "--cacert",
+                               path("ca.pem"), "--max-tokens", "4"], input="Hello!\n",
+                              capture_output=True, text=True, timeout=60)
+        check(said.returncode == 0, said.stdout + said.stderr)
+        lost = subprocess.run([BIN / "hearth", "chat", "--router", "https://" + router],
+                              input="Hello!\n", capture_output=True, text=True, timeout=60)
+        check(lost.returncode == 1 and "certificate is refused" in lost.stderr, lost.stderr)
+        wrong = subprocess.run(command + ["--tls-key", os.devnull, "--check"], capture_output=True,
+                               text=True, timeout=60)
+        check(wrong.returncode == 2 and "tls_cert" in wrong.stderr, wrong.stderr)
+        reloads(fleet, router)
+
+
+main()
