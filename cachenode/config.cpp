@@ -62,6 +62,8 @@ Result<void> check(const NodeConfig& config) {
     if (config.kv_memory < (1 << 20)) return bad("kv_memory", "must be at least 1MiB");
     if (config.kv_memory > (16LL << 40)) return bad("kv_memory", "must be at most 16TiB");
     if (config.body_bytes_max < 1024) return bad("body_bytes_max", "must be at least 1024");
+    if (config.body_memory < config.body_bytes_max)
+        return bad("body_memory", "must be at least body_bytes_max");
     if (config.heartbeat_ms < 50 || config.heartbeat_ms > 60'000)
         return bad("heartbeat_ms", "must be between 50ms and 1m");
     if (config.session_ttl_ms < 1'000) return bad("session_ttl_ms", "must be at least 1s");
@@ -99,6 +101,12 @@ void NodeConfig::declare(Options& options) {
                 "Largest piece of one prompt in a step");
     options.add("cache", cache, "Reuse KV across turns; false computes every prompt whole");
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
+    options.add_bytes("body_memory", body_memory,
+                      "Memory for all request bodies that are being read; beyond it 503");
+    options.add("connections_max", connections_max, 1, 1'000'000,
+                "Open connections; when full, those that wait for a request make room");
+    options.add("connections_per_address_max", connections_per_address_max, 0, 1'000'000,
+                "Open connections of one IPv4 address or IPv6 /64; 0 = no bound");
     options.add("default_max_tokens", default_max_tokens, 0, kTokensMax * 16,
                 "Reply length when a request names none; 0 = what the context leaves");
     options.add("weight", weight, 0.01, 100.0, "Share of new sessions relative to other nodes");

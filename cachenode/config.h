@@ -27,6 +27,9 @@ struct NodeConfig {
     std::int64_t chunk_tokens_max = 512;
     bool cache = true;
     std::int64_t body_bytes_max = 16LL << 20;
+    std::int64_t body_memory = 256LL << 20;  // Bytes of all bodies that are being read.
+    std::int64_t connections_max = 4096;
+    std::int64_t connections_per_address_max = 0;  // 0 = no bound.
     std::int64_t default_max_tokens = 1024;  // Of a request that names none; 0 = what is left.
     double weight = 1.0;
     std::string redis;  // host:port; empty = not published.

@@ -10,6 +10,7 @@
 #include "cachenode/server.h"
 #include "common/base/log.h"
 #include "common/config/supervisor.h"
+#include "common/net/http_server.h"
 #include "common/net/service_signals.h"
 #include "common/redis/redis_store.h"
 
@@ -94,6 +95,7 @@ void reload(NodeServer& server) {
 }
 
 int run(const NodeConfig& config) {
+    use_all_descriptors();
     const SystemClock& clock = SystemClock::instance();
     asio::io_context io(1);
     const std::unique_ptr<RedisStore> store = make_store(io, config);

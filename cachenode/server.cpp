@@ -96,6 +96,7 @@ Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
     api_options.node_id = config.node_id;
     api_options.fingerprint = "fp_" + hex64(fingerprint);
     api_options.body_bytes_max = static_cast<std::size_t>(config.body_bytes_max);
+    api_options.body_memory = static_cast<std::size_t>(config.body_memory);
     api_options.default_max_tokens = config.default_max_tokens;
     api_options.seed = random64();
     api_options.model.name = model_name(config, checkpoint);
@@ -180,6 +181,9 @@ Result<void> NodeServer::State::build_server() {
     auto tls = TlsContext::listener(config.tls);
     if (!tls) return tls.error();
     options.tls = std::move(*tls);
+    options.limits.connections_max = static_cast<std::size_t>(config.connections_max);
+    options.limits.connections_per_address_max =
+        static_cast<std::size_t>(config.connections_per_address_max);
     http = std::make_unique<HttpServer>(io, options, Api::handler(api));
     return {};
 }

@@ -9,6 +9,7 @@
 
 #include "cachenode/api/api_error.h"
 #include "cachenode/api/prompt.h"
+#include "cachenode/api/request_body.h"
 #include "cachenode/api/responses.h"
 #include "cachenode/metrics.h"
 #include "cachenode/publish/publisher.h"
@@ -24,6 +25,7 @@ struct ApiOptions {
     ServedModel model;
     std::string fingerprint;  // system_fingerprint
     std::size_t body_bytes_max = 16 << 20;
+    std::size_t body_memory = 256 << 20;  // Of all bodies that are being read.
     std::int64_t default_max_tokens = 0;  // 0 = what context and KV leave.
     std::int64_t kv_tokens_max = 0;       // What the page pool holds.
     std::uint64_t seed = 0;               // Of request ids, and of seeds that clients leave out.
@@ -42,11 +44,15 @@ struct ApiParts {
 class ApiContext {
   public:
     ApiContext(ApiOptions api_options, ApiParts api_parts)
-        : options(std::move(api_options)), parts(std::move(api_parts)), rng(options.seed) {}
+        : options(std::move(api_options)),
+          parts(std::move(api_parts)),
+          rng(options.seed),
+          bodies(options.body_memory) {}
 
     ApiOptions options;
     ApiParts parts;
     Rng rng;
+    BodyBudget bodies;
     NodeState state = NodeState::kStarting;
 
     // "prefix" and 24 hex digits.

@@ -54,6 +54,12 @@ ApiError body_error(const Error& error, std::size_t limit) {
         out.type = "timeout";
         out.code = "body_timeout";
         out.message = "The body did not arrive in time.";
+    } else if (error.code == ErrorCode::kExhausted) {
+        out.status = 503;
+        out.type = "server_error";
+        out.code = "overloaded";
+        out.message = "The node holds too many request bodies; try again.";
+        out.retry_after_s = 1;
     }
     return out;
 }

@@ -28,7 +28,7 @@ ApiError invalid_field(std::string param, std::string code, std::string message)
 // 503, everything else 500. `retry_after_s` is used for 429 and 503.
 ApiError api_error_from(const Error& error, std::int64_t retry_after_s);
 
-// Why a body of at most `limit` bytes could not be read: 413, 408 or 400.
+// Why a body of at most `limit` bytes could not be read: 413, 408, 503 (kExhausted) or 400.
 ApiError body_error(const Error& error, std::size_t limit);
 
 }  // namespace hearth

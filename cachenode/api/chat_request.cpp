@@ -319,13 +319,9 @@ std::optional<ApiError> parse_body(std::string_view body, json::value& out) {
     return std::nullopt;
 }
 
-}  // namespace
-
-std::optional<ApiError> parse_chat_request(std::string_view body, std::int32_t vocab_size,
-                                           ChatRequest& out) {
-    json::value document;
-    if (auto error = parse_body(body, document)) return error;
-    FieldReader reader(document.get_object());
+std::optional<ApiError> read_chat(const json::object& body, std::int32_t vocab_size,
+                                  ChatRequest& out) {
+    FieldReader reader(body);
     read_model(reader, out.model);
     read_messages(reader, out.messages);
     read_turn_options(reader, vocab_size, out.options);
@@ -333,11 +329,9 @@ std::optional<ApiError> parse_chat_request(std::string_view body, std::int32_t v
     return reader.error();
 }
 
-std::optional<ApiError> parse_completion_request(std::string_view body, std::int32_t vocab_size,
-                                                 CompletionRequest& out) {
-    json::value document;
-    if (auto error = parse_body(body, document)) return error;
-    FieldReader reader(document.get_object());
+std::optional<ApiError> read_completion(const json::object& body, std::int32_t vocab_size,
+                                        CompletionRequest& out) {
+    FieldReader reader(body);
     read_model(reader, out.model);
     const json::value* prompt = reader.find("prompt");
     if (prompt) read_prompt(reader, *prompt, vocab_size, out);
@@ -349,6 +343,31 @@ std::optional<ApiError> parse_completion_request(std::string_view body, std::int
     if (reader.read("logprobs", 0, kTopLogprobsMax, top))
         out.options.sampling.top_logprobs = static_cast<std::int32_t>(top);
     return reader.error();
+}
+
+}  // namespace
+
+std::optional<ApiError> parse_chat_request(std::string_view body, std::int32_t vocab_size,
+                                           ChatRequest& out) {
+    json::value document;
+    if (auto error = parse_body(body, document)) return error;
+    return read_chat(document.get_object(), vocab_size, out);
+}
+
+std::optional<ApiError> parse_completion_request(std::string_view body, std::int32_t vocab_size,
+                                                 CompletionRequest& out) {
+    json::value document;
+    if (auto error = parse_body(body, document)) return error;
+    return read_completion(document.get_object(), vocab_size, out);
+}
+
+std::optional<ApiError> parse_tokenize_request(std::string_view body, std::int32_t vocab_size,
+                                               TokenizeRequest& out) {
+    json::value document;
+    if (auto error = parse_body(body, document)) return error;
+    const json::object& fields = document.get_object();
+    if (fields.contains("messages")) return read_chat(fields, vocab_size, out.emplace<0>());
+    return read_completion(fields, vocab_size, out.emplace<1>());
 }
 
 }  // namespace hearth

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "cachenode/api/api_error.h"
@@ -43,6 +44,8 @@ struct CompletionRequest {
     TurnOptions options;
 };
 
+using TokenizeRequest = std::variant<ChatRequest, CompletionRequest>;
+
 // Pure. On failure returns the 400 whose `param` names the field, and `out` is unspecified. Fields
 // we do not know are ignored; fields that we know and cannot honour are refused, never dropped.
 // `vocab_size` bounds token ids.
@@ -50,5 +53,8 @@ std::optional<ApiError> parse_chat_request(std::string_view body, std::int32_t v
                                            ChatRequest& out);
 std::optional<ApiError> parse_completion_request(std::string_view body, std::int32_t vocab_size,
                                                  CompletionRequest& out);
+// Of either endpoint: a body with `messages` is a chat, every other is judged as a completion.
+std::optional<ApiError> parse_tokenize_request(std::string_view body, std::int32_t vocab_size,
+                                               TokenizeRequest& out);
 
 }  // namespace hearth

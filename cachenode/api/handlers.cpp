@@ -62,7 +62,6 @@ std::string percent_decoded(std::string_view text) {
     return out;
 }
 
-// Whole pages only: an operator's eye and a JSON reader both get one line.
 std::string status_body(std::string_view status, const std::string& node_id) {
     return "{\"status\":\"" + std::string(status) + "\",\"node\":\"" + node_id + "\"}";
 }
@@ -135,24 +134,18 @@ Task<void> Api::serve_get(ServerExchange& exchange, std::string_view path) {
     }
 }
 
-// A body with messages is a chat; every other body is judged as a completion.
 std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const {
     const PromptRenderer& prompts = *context_.parts.prompts;
-    const std::int32_t vocabulary = prompts.tokenizer().size();
-    Result<Prompt> prompt = Prompt{};
-    const bool is_chat = body.find("\"messages\"") != std::string_view::npos;
-    if (is_chat) {
-        ChatRequest request;
-        if (auto error = parse_chat_request(body, vocabulary, request)) return error;
-        prompt = prompts.render(request.messages);
-    } else {
-        CompletionRequest request;
-        if (auto error = parse_completion_request(body, vocabulary, request)) return error;
-        prompt = prompts.render(request);
-    }
+    TokenizeRequest request;
+    if (auto error = parse_tokenize_request(body, prompts.tokenizer().size(), request))
+        return error;
+    const auto* chat = std::get_if<ChatRequest>(&request);
+    const auto* completion = std::get_if<CompletionRequest>(&request);
+    if (auto error = context_.check_model(chat ? chat->model : completion->model)) return error;
+    Result<Prompt> prompt = chat ? prompts.render(chat->messages) : prompts.render(*completion);
     if (!prompt.ok()) {
         ApiError error = api_error_from(prompt.error(), 0);
-        error.param = is_chat ? "messages" : "prompt";
+        error.param = chat ? "messages" : "prompt";
         return error;
     }
     out = std::move(*prompt);
@@ -161,11 +154,14 @@ std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const
 
 Task<void> Api::tokenize(ServerExchange& exchange) {
     const std::size_t limit = context_.options.body_bytes_max;
-    const Result<std::string> body = co_await exchange.read_body(limit);
     Prompt prompt;
     std::optional<ApiError> error;
-    if (body.ok()) error = tokenized(*body, prompt);
-    if (!body.ok()) error = body_error(body.error(), limit);
+    {
+        RequestBody body(context_.bodies);
+        const Result<void> read = co_await body.read(exchange, limit);
+        if (read.ok()) error = tokenized(body.text(), prompt);
+        if (!read.ok()) error = body_error(read.error(), limit);
+    }
     if (error) {
         co_await context_.fail(exchange, *error, std::string());
         co_return;

@@ -68,9 +68,10 @@ Task<void> TurnHandler::serve() {
     if (!error && context_.state != NodeState::kReady) error = not_serving();
     if (!error) {
         const std::size_t limit = context_.options.body_bytes_max;
-        const Result<std::string> body = co_await exchange_.read_body(limit);
-        if (body.ok()) error = open_body(*body);
-        if (!body.ok()) error = body_error(body.error(), limit);
+        RequestBody body(context_.bodies);
+        const Result<void> read = co_await body.read(exchange_, limit);
+        if (read.ok()) error = open_body(body.text());
+        if (!read.ok()) error = body_error(read.error(), limit);
     }
     if (!error) error = co_await admit();
     if (error) {

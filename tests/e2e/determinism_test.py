@@ -10,7 +10,8 @@ import random
 
 from fleet import Fleet, chat, check
 
-CHATS = 16
+CHATS = 50
+TOGETHER = 16
 TURNS = 3
 # "caf\u00e9", a family of emoji and a few others: their bytes are split over tokens.
 WORDS = ("the sea was calm and a lamp went out while nobody asked why it rained in November "
@@ -64,10 +65,11 @@ def main():
     print(f"seed {seed}; set HEARTH_SEED to repeat it")
     chats = make_chats(random.Random(seed))
     ways = [("cache", True, [], 1), ("no-cache", False, ["--cache=false"], 1),
-            ("cache-together", True, [], CHATS), ("no-cache-together", False, ["--cache=false"], CHATS),
-            ("chunks-1", True, ["--chunk-tokens-max", "1"], CHATS),
-            ("chunks-7", False, ["--chunk-tokens-max", "7", "--cache=false"], CHATS),
-            ("chunks-64", True, ["--chunk-tokens-max", "64", "--step-tokens-max", "96"], CHATS)]
+            ("cache-together", True, [], TOGETHER), ("no-cache-together", False, ["--cache=false"],
+             TOGETHER),
+            ("chunks-1", True, ["--chunk-tokens-max", "1"], TOGETHER),
+            ("chunks-7", False, ["--chunk-tokens-max", "7", "--cache=false"], TOGETHER),
+            ("chunks-64", True, ["--chunk-tokens-max", "64", "--step-tokens-max", "96"], TOGETHER)]
     expected = None
     with Fleet() as fleet:
         for name, is_cached, flags, together in ways:

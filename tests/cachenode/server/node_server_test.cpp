@@ -310,6 +310,25 @@ TEST(NodeServer, ModelsHealthAndTokenize) {
     EXPECT_EQ(large.at("error").at("param"), json::value("prompt"));
 }
 
+TEST(NodeServer, TokenizeJudgesTheBodyByItsFieldsAndChecksTheModel) {
+    NodeWorld world;
+    // The word in a value, or in a nested key, makes no chat.
+    for (const char* body : {R"({"model":"tiny","prompt":"say \"messages\""})",
+                             R"({"model":"tiny","prompt":"x","user":"messages"})",
+                             R"({"model":"tiny","prompt":"x","metadata":{"messages":1}})"})
+        EXPECT_EQ(world.post("/tokenize", body).status, 200) << body;
+    // Written another way it is the same key.
+    const auto chat = world.post(
+        "/tokenize", R"({"model":"tiny","m\u0065ssages":[{"role":"user","content":"x"}]})");
+    EXPECT_EQ(chat.status, 200) << chat.body;
+    for (const char* body : {R"({"model":"other","prompt":"x"})",
+                             R"({"model":"other","messages":[{"role":"user","content":"x"}]})"}) {
+        const auto refused = world.post("/tokenize", body);
+        EXPECT_EQ(refused.status, 404) << body;
+        EXPECT_EQ(json::parse(refused.body).at("error").at("code"), json::value("model_not_found"));
+    }
+}
+
 // Marks around each message are tokens too: such a prompt is refused before it is rendered.
 TEST(NodeServer, MoreMessagesThanTheContextHoldsAreRefusedUnread) {
     NodeWorld world;
