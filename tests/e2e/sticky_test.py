@@ -37,6 +37,9 @@ def main():
         chats = fleet.path("chats.jsonl")
         write_chats(chats, chats=14, turns=6)
         expect = ["--expect-hit-rate", "0.95", "--expect-moved", "0"]
+        # First turns alone show nothing, and that is no success.
+        _, output = replay(fleet, chats, "--chat-limit", "2", "--turn-limit", "1", *expect, code=1)
+        check("hearth replay: failed: no turn followed another" in output, output)
         for flags in (["--concurrency", "6"] + expect, ["--no-session-header", "--temperature", "0.8"]):
             summary, output = replay(fleet, chats, *flags)
             check(summary["sessions"] == 14 and summary["turns"] == 84, summary)
@@ -44,8 +47,6 @@ def main():
             check(summary["inter_turn_hit_rate"] >= 0.99, output)
             check(summary["ceiling"] >= summary["inter_turn_hit_rate"], output)
         used = {line.split()[2] for line in output.splitlines() if line.startswith("chat-")}
-        _, output = replay(fleet, chats, "--chat-limit", "2", "--turn-limit", "1", *expect, code=1)
-        check("hearth replay: failed: no turn followed another" in output, output)
         check(len(used) == 3, f"14 sessions on {len(used)} of 3 nodes")
         for node in ("node-0", "node-1", "node-2"):
             check_sums(fleet.address[node])
