@@ -14,5 +14,10 @@ void add_replay(CLI::App& app, int& exit_code);
 void add_model(CLI::App& app, int& exit_code);
 void add_key(CLI::App& app, int& exit_code);
 void add_bench(CLI::App& app, int& exit_code);
+void add_explain(CLI::App& app, int& exit_code);
+void add_sessions(CLI::App& app, int& exit_code);
+void add_what_if(CLI::App& app, int& exit_code);
+void add_config(CLI::App& app, int& exit_code);
+void add_log_level(CLI::App& app, int& exit_code);
 
 }  // namespace hearth::cli

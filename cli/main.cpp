@@ -26,6 +26,11 @@ int main(int argc, char** argv) {
     hearth::cli::add_model(app, exit_code);
     hearth::cli::add_key(app, exit_code);
     hearth::cli::add_bench(app, exit_code);
+    hearth::cli::add_explain(app, exit_code);
+    hearth::cli::add_sessions(app, exit_code);
+    hearth::cli::add_what_if(app, exit_code);
+    hearth::cli::add_config(app, exit_code);
+    hearth::cli::add_log_level(app, exit_code);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

@@ -78,10 +78,18 @@ Result<void> check_session_headers(const RouterConfig& config) {
     return {};
 }
 
+bool is_loopback(const std::string& address) {
+    const auto parts = split_host_port(address);
+    return !parts || parts->first.starts_with("127.") || parts->first == "::1" ||
+           parts->first == "localhost";
+}
+
 Result<void> check(const RouterConfig& config) {
     if (config.listen.empty()) return bad("listen", "must be host:port");
     if (auto ok = check_address("listen", config.listen); !ok) return ok;
     if (auto ok = check_address("admin_listen", config.admin_listen); !ok) return ok;
+    if (config.admin_token.empty() && !is_loopback(config.admin_listen))
+        return bad("admin_listen", "beyond loopback the admin API needs an admin_token");
     if (auto ok = check_address("redis", config.redis); !ok) return ok;
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
     if (auto tls = upstream_tls_of(config); !tls) return tls.error();
@@ -207,6 +215,10 @@ void RouterConfig::declare(Options& options) {
                 "Path of a Unix socket: a router started with it takes the listening sockets over "
                 "from the one that runs, which then drains; empty = none");
     declare_tls(*this, options);
+    options.add_secret("admin_token", admin_token,
+                       "Bearer token of the admin API; needed if it listens beyond loopback");
+    options.add("decisions_kept", decisions_kept, 0, 10'000'000,
+                "Sessions whose last 8 turns the admin API can explain; about 1 KiB each");
     declare_clients(options, *this);
     options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
     options.add_secret("redis_password", redis_password, "Password for AUTH");

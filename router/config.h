@@ -62,6 +62,8 @@ struct RouterConfig {
     std::int64_t drain_delay_ms = 0;
     std::int64_t drain_grace_ms = 30'000;
     std::int64_t local_bindings_max = 100'000;
+    std::string admin_token;               // Wanted by the admin API; empty = by nobody.
+    std::int64_t decisions_kept = 10'000;  // Sessions whose last turns the admin API can show.
     std::int64_t spill_margin_ms = 100;
     std::int64_t scale_up_idle_ms = 600'000;
 

@@ -60,6 +60,7 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
       client(io, client_options(settings)),
       membership(settings.nodes),
       bindings(static_cast<std::size_t>(settings.local_bindings_max)),
+      decisions(static_cast<std::size_t>(settings.decisions_kept)),
       admission(io, time, metrics),
       background(io),
       rng(random_seed()) {}
@@ -70,6 +71,30 @@ std::string RouterCore::fresh_id() {
     std::uint64_t bits = rng.next();
     for (int i = 0; i < 16; ++i, bits >>= 4) id += kDigits[bits & 15];
     return id;
+}
+
+Result<ReloadReport> RouterCore::reload() {
+    if (!source) return make_error(ErrorCode::kInvalidArgument, "there is no file to read again");
+    auto next = source();
+    const double at = static_cast<double>(clock.unix_now()) / 1e3;
+    if (!next) {
+        log::error("settings not reloaded; the old ones stand", {{"error", next.error().message}});
+        metrics.reloaded(false, at, loaded.fingerprint);
+        return next.error();
+    }
+    const ReloadReport report = compare(loaded, *next);
+    // What only counts at the start must not come into force by halves.
+    next->config.session_secret = config->session_secret;
+    next->config.cluster = config->cluster;
+    next->config.admin_token = config->admin_token;
+    config = std::make_shared<const RouterConfig>(next->config);
+    loaded = std::move(*next);
+    log::set_level(loaded.log_level);
+    metrics.reloaded(true, at, loaded.fingerprint);
+    log::info("settings reloaded", {{"hash", loaded.fingerprint},
+                                    {"changed", report.changed.size()},
+                                    {"needs_restart", report.needs_restart.size()}});
+    return report;
 }
 
 Task<void> poll_members(std::shared_ptr<RouterCore> core) {

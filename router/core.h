@@ -7,6 +7,8 @@
 #include "common/base/rng.h"
 #include "common/net/http_client.h"
 #include "common/redis/metadata_store.h"
+#include "router/admin/decision_log.h"
+#include "router/admin/reload.h"
 #include "router/admission/admission.h"
 #include "router/config.h"
 #include "router/members/membership.h"
@@ -25,6 +27,9 @@ struct RouterCore {
                const Clock& time);
 
     std::string fresh_id();  // 16 hex digits, for a request that brought no id.
+    // Reads the settings again; from then on those that can change are in force. On an error, which
+    // names file, line and field, all stays as it is. Blocks for the file.
+    Result<ReloadReport> reload();
 
     // Immutable; a reload puts a new one in its place. Read it anew after each wait.
     std::shared_ptr<const RouterConfig> config;
@@ -34,8 +39,11 @@ struct RouterCore {
     HttpClient client;
     Membership membership;
     Bindings bindings;
+    DecisionLog decisions;
     RouterMetrics metrics;
     Admission admission;
+    ConfigSource source;  // Null: there is nothing to read again.
+    LoadedConfig loaded;  // What `source` gave last.
     TaskGroup background;
     Rng rng;
     RetryBudget retry_budget;

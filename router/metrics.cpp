@@ -155,6 +155,26 @@ void RouterMetrics::tenant_request(const std::string& tenant, const std::string&
     place->second.add();
 }
 
+void RouterMetrics::reloaded(bool good, double unix_s, const std::string& hash) {
+    const Labels component = {{"component", "router"}};
+    metrics_
+        .gauge("hearth_config_last_reload_successful",
+               "Whether the last configuration reload succeeded.", component)
+        .set(good ? 1 : 0);
+    metrics_
+        .gauge("hearth_config_last_reload_timestamp_seconds",
+               "Unix time of the last configuration reload attempt.", component)
+        .set(unix_s);
+    const auto info = [this](const std::string& of) {
+        return metrics_.gauge("hearth_config_hash_info",
+                              "Hash of the active configuration; value is always 1.",
+                              {{"component", "router"}, {"hash", of}});
+    };
+    if (!config_hash_.empty() && config_hash_ != hash) info(config_hash_).set(0);
+    config_hash_ = hash;
+    info(hash).set(1);
+}
+
 void RouterMetrics::looked_up(const std::string& result, double seconds) {
     lookup_.observe(seconds);
     counter("hearth_directory_operations_total", "Metadata operations by kind and result.",

@@ -44,6 +44,8 @@ class RouterMetrics {
     void queued_for(double seconds);
     // `tenant`: a configured name or "other", never a client's text.
     void tenant_request(const std::string& tenant, const std::string& outcome);
+    // `unix_s`: of the attempt; `hash`: of the settings in force.
+    void reloaded(bool good, double unix_s, const std::string& hash);
     void looked_up(const std::string& result, double seconds);
 
     // Prometheus text, with the gauges as of now.
@@ -62,6 +64,7 @@ class RouterMetrics {
     std::array<Gauge, kPriorities> queue_depth_;
     Histogram queued_;
     Gauge directory_up_;
+    std::string config_hash_;
     Histogram lookup_;
     std::map<std::tuple<Endpoint, int, bool>, Counter> requests_;
     std::map<std::pair<Reason, KeySource>, Counter> decisions_;

@@ -210,6 +210,14 @@ void set_level(Level level) {
     g_level.store(level);
 }
 
+Level level() {
+    return g_level.load();
+}
+
+const char* to_string(Level level) {
+    return kNames[static_cast<std::size_t>(level)];
+}
+
 bool set_level(std::string_view name) {
     for (std::size_t i = 0; i < kNames.size(); ++i)
         if (name == kNames[i]) {

@@ -30,7 +30,9 @@ struct Field {
 
 using Fields = std::initializer_list<Field>;
 
-void set_level(Level level);            // Any thread, any time.
+void set_level(Level level);  // Any thread, any time.
+Level level();
+const char* to_string(Level level);
 bool set_level(std::string_view name);  // debug, info, warn, error; false if unknown.
 void set_json(bool json);
 void set_program(std::string_view name);  // Printed as program=...; before threads start.

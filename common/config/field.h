@@ -30,8 +30,9 @@ struct Options::Field {
     std::function<Result<void>(const std::map<std::string, std::string>&)> read_entry;
     std::function<std::string()> get;
     bool is_bool = false, is_secret = false;
-    std::string twin;    // The other of a secret and its file: only one of them may be set.
-    std::string origin;  // "file:line:column", a variable or a flag; empty = default.
+    std::string twin;     // The other of a secret and its file: only one of them may be set.
+    std::string entries;  // Of a list of maps: how many, and a digest of what they say.
+    std::string origin;   // "file:line:column", a variable or a flag; empty = default.
 
     static Field scalar(const std::string& name, const std::string& help, const std::string& kind,
                         Access access);

@@ -266,6 +266,14 @@ Result<void> Options::load_yaml(const std::string& text, const std::string& file
     return {};
 }
 
+// Tells one list from another without showing it, as it may hold keys.
+static std::string entries_digest(const YAML::Node& list) {
+    char text[64];
+    std::snprintf(text, sizeof(text), "%zu entries, %08zx", list.size(),
+                  std::hash<std::string>()(YAML::Dump(list)) & 0xffffffff);
+    return text;
+}
+
 Result<void> Options::set_from_yaml(const std::string& name, const YAML::Node& value,
                                     const std::string& file_name, const std::string& where) {
     Field* field = find(name);
@@ -286,6 +294,7 @@ Result<void> Options::set_from_yaml(const std::string& name, const YAML::Node& v
     if (!value.IsSequence())
         return make_error(ErrorCode::kInvalidArgument, where + ": " + name + ": must be a list");
     field->origin = where;
+    if (field->read_entry) field->entries = entries_digest(value);
     std::vector<std::string> list;
     for (const YAML::Node& entry : value) {
         const std::string line = place_of(file_name, entry.Mark());
@@ -445,6 +454,28 @@ Result<void> Options::load(const CommandLine& line) {
         if (auto ok = set_from_flag(*find(name), line.values.at(name)); !ok) return ok;
     }
     return {};
+}
+
+Result<void> Options::read(int argc, const char* const* argv) {
+    CommandLine line(about_, program_);
+    declare_flags(line);
+    try {
+        line.app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return make_error(ErrorCode::kInvalidArgument, e.what());
+    }
+    if (auto good = load(line); !good) return good;
+    return check_all();
+}
+
+std::vector<Options::Setting> Options::settings() const {
+    std::vector<Setting> all;
+    for (const Field& field : fields_) {
+        std::string value = field.read_entry ? field.entries : field.get();
+        if (field.is_secret) value = field.origin.empty() ? "" : "set";
+        all.push_back({field.name, std::move(value), field.origin});
+    }
+    return all;
 }
 
 int Options::parse(int argc, const char* const* argv) {

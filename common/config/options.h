@@ -51,8 +51,18 @@ class Options {
     // config error: 2, with `file:line:column: field: message` on stderr); returns -1 to go on.
     int parse(int argc, const char* const* argv);
 
+    // The same sources in the same order without a word or an end: for reading the settings again
+    // while the program serves. The error is what parse() would have printed.
+    Result<void> read(int argc, const char* const* argv);
+
     // For tests and `hearth up`: values from a YAML text. The error names file and line.
     Result<void> load_yaml(const std::string& text, const std::string& file_name);
+    // What is in force; of secrets only whether they are set, of lists of maps a digest.
+    struct Setting {
+        std::string name, value;
+        std::string origin;  // "file:line:column", a variable or a flag; empty = default.
+    };
+    std::vector<Setting> settings() const;
     std::string print() const;      // YAML; each line ends with where its value came from.
     std::string reference() const;  // Markdown table of all fields, for docs/configuration.md.
 

@@ -1,86 +1,268 @@
-// Writes the node list as JSON.
+// Which path does what. Every answer is JSON; errors have OpenAI's shape, as everywhere.
 #include "router/admin/admin.h"
 
+#include <array>
+#include <boost/json.hpp>
+
+#include "common/base/log.h"
+#include "common/wire/api_key.h"
+#include "router/admin/query.h"
+#include "router/admin/requests.h"
+#include "router/admin/views.h"
 #include "router/relay/refusal.h"
 
 namespace hearth {
 namespace {
 
-// Member ids and addresses come from Redis: they may hold anything.
-std::string quoted(std::string_view text) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string out = "\"";
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += c;
-        } else if (byte < 0x20 || byte >= 0x7f) {
-            out += "\\u00";
-            out += kDigits[byte >> 4];
-            out += kDigits[byte & 15];
-        } else {
-            out += c;
-        }
+namespace json = boost::json;
+
+constexpr std::size_t kBodyBytesMax = 4 << 20;
+constexpr std::chrono::hours kPinTtl{24};
+
+struct Call {
+    std::shared_ptr<RouterCore> core;
+    ServerExchange& exchange;
+    std::string_view name;  // The part of the path that the route leaves open.
+};
+
+Task<void> answer(Call& call, json::object body) {
+    const std::string text = json::serialize(body) + "\n";
+    HeaderList headers{{"content-type", "application/json"}};
+    (void)co_await call.exchange.respond(200, std::move(headers), text);
+}
+
+Task<void> fail(Call& call, int status, std::string_view code, std::string message) {
+    Refusal refusal{status, code, std::move(message)};
+    co_await refuse(call.exchange, std::move(refusal), std::string());
+}
+
+Task<void> fail(Call& call, Error error) {
+    const bool lost = error.code == ErrorCode::kTimeout || error.code == ErrorCode::kUnavailable;
+    if (error.code == ErrorCode::kNotFound)
+        co_await fail(call, 404, "not_found", error.message);
+    else
+        co_await fail(call, lost ? 503 : 400, lost ? "store_unavailable" : "invalid_request",
+                      error.message);
+}
+
+Task<void> get_nodes(Call& call) {
+    const RouterCore& core = *call.core;
+    const bool directory_up = core.store != nullptr && core.store->up();
+    json::object body = view(*core.membership.now(), core.config->cluster, directory_up);
+    co_await answer(call, std::move(body));
+}
+
+// The session that the path names: 32 hex digits, or with `source` a key as its clients give it.
+Result<SessionKey> named_session(const Call& call) {
+    const RequestHead& head = call.exchange.head();
+    auto query = parse_query(head.query, {"source", "tenant"});
+    if (!query) return query.error();
+    auto name = percent_decoded(call.name);
+    if (!name) return name.error();
+    (*query)["key"] = *name;
+    return session_of(*call.core, *query);
+}
+
+Task<void> get_explain(Call& call) {
+    const RequestHead& head = call.exchange.head();
+    const auto query = parse_query(head.query, {"key", "source", "tenant"});
+    if (!query) {
+        co_await fail(call, query.error());
+        co_return;
     }
-    return out + '"';
+    const auto session = session_of(*call.core, *query);
+    if (!session) {
+        co_await fail(call, session.error());
+        co_return;
+    }
+    const Explanation explanation = co_await explain(call.core, *session);
+    const auto source = query->find("source");
+    json::object body = view(explanation, source == query->end() ? "" : source->second);
+    co_await answer(call, std::move(body));
 }
 
-void append_number(std::string& out, const char* name, std::int64_t value) {
-    out += std::string(",\"") + name + "\":" + std::to_string(value);
+Task<void> post_explain(Call& call) {
+    const auto text = co_await call.exchange.read_body(kBodyBytesMax);
+    if (!text) {
+        co_await fail(call, text.error());
+        co_return;
+    }
+    const auto found = session_of_request(*call.core, *text);
+    if (!found) {
+        co_await fail(call, found.error());
+        co_return;
+    }
+    const Explanation explanation = co_await explain(call.core, found->session);
+    json::object body = view(explanation, to_string(found->source));
+    co_await answer(call, std::move(body));
 }
 
-void append_text(std::string& out, const char* name, std::string_view value) {
-    out += std::string(",\"") + name + "\":" + quoted(value);
+Task<void> post_what_if(Call& call) {
+    const auto text = co_await call.exchange.read_body(kBodyBytesMax);
+    if (!text) {
+        co_await fail(call, text.error());
+        co_return;
+    }
+    auto body = what_if_of(*call.core, *text);
+    if (!body)
+        co_await fail(call, body.error());
+    else
+        co_await answer(call, std::move(*body));
 }
 
-void append_node(std::string& out, const Member& member) {
-    const NodeRecord& record = member.record;
-    out += "{\"id\":" + quoted(record.node_id);
-    append_text(out, "address", record.address);
-    append_text(out, "state", to_string(record.state));
-    out += ",\"healthy\":";
-    out += member.status->health == NodeStatus::Health::kUp ? "true" : "false";
-    append_text(out, "generation", record.generation);
-    append_text(out, "model", record.model);
-    out += ",\"weight\":" + std::to_string(record.weight);
-    append_number(out, "in_flight", member.status->in_flight);
-    append_number(out, "running", record.running);
-    append_number(out, "waiting", record.waiting);
-    append_number(out, "queued_tokens", record.queued_tokens);
-    append_number(out, "kv_bytes_used", record.kv_bytes_used);
-    append_number(out, "kv_bytes_max", record.kv_bytes_max);
-    append_number(out, "reused_tokens", record.reused_tokens);
-    append_number(out, "reusable_tokens", record.reusable_tokens);
-    append_number(out, "prompt_tokens", record.prompt_tokens);
-    out += '}';
+Task<void> get_session(Call& call) {
+    const auto session = named_session(call);
+    if (!session) {
+        co_await fail(call, session.error());
+        co_return;
+    }
+    const Explanation explanation = co_await explain(call.core, *session);
+    json::object body{{"session", session->hex()},
+                      {"placement", view(explanation, "")},
+                      {"turns", view(call.core->decisions.find(*session))}};
+    co_await answer(call, std::move(body));
+}
+
+// PUT with {"node":"ID"}; DELETE takes it away.
+Task<void> pin(Call& call) {
+    const auto session = named_session(call);
+    if (!session) {
+        co_await fail(call, session.error());
+        co_return;
+    }
+    std::string node;
+    if (call.exchange.head().method == "PUT") {
+        const auto text = co_await call.exchange.read_body(kBodyBytesMax);
+        auto wanted = text ? one_text(*text, "node") : Result<std::string>(text.error());
+        if (wanted && call.core->membership.now()->find(*wanted) == nullptr)
+            wanted = make_error(ErrorCode::kNotFound, "node: '" + *wanted + "' is no member");
+        if (!wanted) {
+            co_await fail(call, wanted.error());
+            co_return;
+        }
+        node = *wanted;
+    }
+    if (call.core->store == nullptr) {
+        co_await fail(call, 409, "no_store", "pins are kept in the metadata store; there is none");
+        co_return;
+    }
+    const auto done = co_await call.core->store->pin_session(*session, node, kPinTtl);
+    if (!done) {
+        co_await fail(call, done.error());
+        co_return;
+    }
+    json::object body{{"session", session->hex()}, {"pin", nullptr}};
+    if (!node.empty()) body["pin"] = node;
+    co_await answer(call, std::move(body));
+}
+
+Task<void> get_config(Call& call) {
+    json::array settings;
+    for (const Options::Setting& setting : call.core->loaded.settings)
+        settings.push_back(
+            json::object{{"name", setting.name},
+                         {"value", setting.value},
+                         {"origin", setting.origin.empty() ? "default" : setting.origin}});
+    json::object body{{"hash", call.core->loaded.fingerprint}, {"settings", std::move(settings)}};
+    co_await answer(call, std::move(body));
+}
+
+Task<void> post_reload(Call& call) {
+    const auto report = call.core->reload();
+    if (!report) {
+        co_await fail(call, 422, "bad_config", "the old settings stand: " + report.error().message);
+        co_return;
+    }
+    json::object body{{"hash", call.core->loaded.fingerprint},
+                      {"changed", json::value_from(report->changed)},
+                      {"needs_restart", json::value_from(report->needs_restart)}};
+    co_await answer(call, std::move(body));
+}
+
+Task<void> get_log_level(Call& call) {
+    json::object body{{"level", log::to_string(log::level())}};
+    co_await answer(call, std::move(body));
+}
+
+Task<void> put_log_level(Call& call) {
+    const auto text = co_await call.exchange.read_body(kBodyBytesMax);
+    const auto level = text ? one_text(*text, "level") : Result<std::string>(text.error());
+    if (!level) {
+        co_await fail(call, level.error());
+        co_return;
+    }
+    if (!log::set_level(*level)) {
+        co_await fail(call, 400, "invalid_request",
+                      "level: must be one of debug, info, warn, error");
+        co_return;
+    }
+    log::info("log level", {{"level", *level}});
+    co_await get_log_level(call);
+}
+
+struct Route {
+    std::string_view method, prefix, suffix;  // Between them is Call::name; none if suffix is "$".
+    Task<void> (*serve)(Call&);
+};
+constexpr std::array<Route, 11> kRoutes = {{
+    {"GET", "/admin/v1/nodes", "$", &get_nodes},
+    {"GET", "/admin/v1/explain", "$", &get_explain},
+    {"POST", "/admin/v1/explain", "$", &post_explain},
+    {"POST", "/admin/v1/what-if", "$", &post_what_if},
+    {"PUT", "/admin/v1/sessions/", "/pin", &pin},
+    {"DELETE", "/admin/v1/sessions/", "/pin", &pin},
+    {"GET", "/admin/v1/sessions/", "", &get_session},
+    {"GET", "/admin/v1/config", "$", &get_config},
+    {"POST", "/admin/v1/config/reload", "$", &post_reload},
+    {"GET", "/admin/v1/log-level", "$", &get_log_level},
+    {"PUT", "/admin/v1/log-level", "$", &put_log_level},
+}};
+
+bool fits(const Route& route, std::string_view path) {
+    if (route.suffix == "$") return path == route.prefix;
+    return path.size() > route.prefix.size() + route.suffix.size() &&
+           path.starts_with(route.prefix) && path.ends_with(route.suffix);
+}
+
+bool may_enter(const RouterCore& core, const RequestHead& head) {
+    const std::string& token = core.config->admin_token;
+    if (token.empty()) return true;
+    return find_key(head.find("authorization"), {hash_api_key("Bearer " + token)}).has_value();
 }
 
 }  // namespace
 
-std::string nodes_body(const Members& members, const std::string& cluster, bool directory_up) {
-    std::string out = "{\"cluster\":" + quoted(cluster) + ",\"directory_up\":";
-    out += directory_up ? "true" : "false";
-    out += ",\"nodes\":[";
-    for (std::size_t i = 0; i < members.members.size(); ++i) {
-        if (i > 0) out += ',';
-        append_node(out, members.members[i]);
-    }
-    return out + "]}";
-}
-
 Task<void> serve_admin(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
+    Call call{core, exchange, {}};
     const RequestHead& head = exchange.head();
-    if (head.path != "/admin/v1/nodes" || head.method != "GET") {
-        Refusal refusal{404, "not_found", "the admin API has GET /admin/v1/nodes only"};
-        co_await refuse(exchange, std::move(refusal), std::string());
+    if (!may_enter(*core, head)) {
+        co_await fail(call, 401, "unauthorized",
+                      "the admin API wants `authorization: Bearer TOKEN`");
         co_return;
     }
-    const bool directory_up = core->store != nullptr && core->store->up();
-    const std::string body =
-        nodes_body(*core->membership.now(), core->config->cluster, directory_up);
-    HeaderList headers{{"content-type", "application/json"}};
-    (void)co_await exchange.respond(200, std::move(headers), body);
+    std::string allowed;
+    const auto serves = [&](const Route& route) {
+        if (!fits(route, head.path)) return false;
+        if (route.method == head.method) return true;
+        allowed += (allowed.empty() ? "" : ", ") + std::string(route.method);
+        return false;
+    };
+    const Route* found = nullptr;
+    for (const Route& route : kRoutes)
+        if (found == nullptr && serves(route)) found = &route;
+    if (found != nullptr) {
+        if (found->suffix != "$") {
+            call.name = head.path.substr(found->prefix.size());
+            call.name.remove_suffix(found->suffix.size());
+        }
+        co_await found->serve(call);
+    } else if (!allowed.empty()) {
+        Refusal refusal{405, "method_not_allowed", "this path takes " + allowed};
+        refusal.headers = {{"allow", allowed}};
+        co_await refuse(exchange, std::move(refusal), std::string());
+    } else {
+        co_await fail(call, 404, "not_found", "unknown path; see docs/api-admin.md");
+    }
 }
 
 }  // namespace hearth

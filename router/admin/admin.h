@@ -1,5 +1,4 @@
-// The admin listener: what this router knows of its nodes. On loopback by default; no part of the
-// API.
+// The admin API (docs/api-admin.md): what the router knows and does, for operators and the CLI.
 #pragma once
 
 #include <memory>
@@ -9,10 +8,7 @@
 
 namespace hearth {
 
-// {"cluster","directory_up","nodes":[{"id","address","state","healthy",...}]}, by node id.
-std::string nodes_body(const Members& members, const std::string& cluster, bool directory_up);
-
-// GET /admin/v1/nodes; 404 for the rest.
+// Serves one request of the admin listener. 401 without the token, if one is set.
 Task<void> serve_admin(std::shared_ptr<RouterCore> core, ServerExchange& exchange);
 
 }  // namespace hearth

@@ -41,6 +41,10 @@ class Bindings {
     // Replaces what is known, save for a binding of a higher epoch.
     void put(const SessionKey& key, Binding binding);
     std::size_t size() const { return order_.size(); }
+    template <typename Visit>
+    void each(const Visit& visit) const {
+        for (const auto& [key, binding] : order_) visit(key, binding);
+    }
 
   private:
     using Order = std::list<std::pair<SessionKey, Binding>>;  // Most recent first.

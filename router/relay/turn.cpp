@@ -17,6 +17,22 @@ namespace {
 
 constexpr std::size_t kLoggedPathBytesMax = 256;
 
+PastTurn past_turn(const RouterCore& core, const TurnFacts& facts) {
+    PastTurn turn;
+    turn.at = core.clock.unix_now();
+    turn.request_id = facts.request_id;
+    turn.node = facts.node;
+    turn.reason = *facts.reason;
+    turn.source = facts.source.value_or(KeySource::kAnchor);
+    turn.epoch = facts.epoch;
+    turn.attempts = facts.attempts;
+    turn.status = facts.status == 0 ? 499 : facts.status;
+    turn.aborted = facts.aborted;
+    if (facts.first_byte != 0) turn.first_byte_ms = seconds(facts.first_byte - facts.started) * 1e3;
+    turn.total_ms = seconds(core.clock.now() - facts.started) * 1e3;
+    return turn;
+}
+
 // Where one turn stands. Lives in serve_turn()'s frame; its connection's coroutine.
 class Turn {
   public:
@@ -35,6 +51,7 @@ class Turn {
         facts_.body_bytes = relay_.body().read_bytes();
         visit_.note_body(facts_.body_bytes);
         account(core_, facts_);
+        if (facts_.reason) core_.decisions.add(session_, past_turn(core_, facts_));
     }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;

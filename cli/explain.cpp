@@ -1,0 +1,127 @@
+// hearth explain, hearth sessions: where a session's next turn goes and why; where its last went.
+#include <boost/json.hpp>
+#include <cstdio>
+#include <ctime>
+#include <memory>
+
+#include "cli/admin_client.h"
+#include "cli/commands.h"
+
+namespace hearth::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct SessionFlags {
+    AdminFlags admin;
+    std::string key;
+    std::string source;
+    std::string tenant;
+};
+
+void add_session_flags(CLI::App& sub, SessionFlags& flags) {
+    sub.add_option("key", flags.key,
+                   "The session: 32 hex digits, or with --source a key as clients send it")
+        ->required();
+    sub.add_option("--source", flags.source,
+                   "Where clients send it: header, cookie, prompt_cache_key, conversation, "
+                   "session_id, metadata, user");
+    sub.add_option("--tenant", flags.tenant, "Name of the tenant whose key it is");
+    add_admin_flags(sub, flags.admin);
+}
+
+std::string parameters(const SessionFlags& flags) {
+    std::string out;
+    if (!flags.source.empty()) out += "source=" + percent_encoded(flags.source);
+    if (!flags.tenant.empty())
+        out += (out.empty() ? "" : "&") + ("tenant=" + percent_encoded(flags.tenant));
+    return out;
+}
+
+void show_order(const json::object& answer) {
+    const json::value* order = answer.if_contains("order");
+    if (order == nullptr || !order->is_array()) return;
+    std::printf("\n%4s  %-20s %7s %7s %9s %9s\n", "rank", "node", "weight", "usable", "load",
+                "wait ms");
+    for (const json::value& entry : order->as_array()) {
+        const json::object& node = entry.as_object();
+        std::printf("%4.0f  %-20s %7.2f %7s %9.2f %9s\n", number_at(node, "rank"),
+                    text_at(node, "node").c_str(), number_at(node, "weight"),
+                    text_at(node, "usable") == "true" ? "yes" : "no", number_at(node, "load"),
+                    text_at(node, "wait_ms").c_str());
+    }
+}
+
+void show_placement(const json::object& answer) {
+    std::printf("session  %s\n", text_at(answer, "session").c_str());
+    std::printf("node     %s (%s)\n", text_at(answer, "node").c_str(),
+                text_at(answer, "reason").c_str());
+    std::printf("why      %s\n", text_at(answer, "why").c_str());
+    std::printf("home     %s\nholder   %s (known by: %s, epoch %s, %s tokens)\npin      %s\n",
+                text_at(answer, "home").c_str(), text_at(answer, "holder").c_str(),
+                text_at(answer, "known_by").c_str(), text_at(answer, "epoch").c_str(),
+                text_at(answer, "tokens").c_str(), text_at(answer, "pin").c_str());
+    show_order(answer);
+}
+
+std::string clock_time(double unix_ms) {
+    const auto at = static_cast<std::time_t>(unix_ms / 1e3);
+    std::tm parts{};
+    gmtime_r(&at, &parts);
+    char text[32];
+    std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text;
+}
+
+void show_session(const json::object& answer) {
+    if (const json::value* placement = answer.if_contains("placement"))
+        show_placement(placement->as_object());
+    const json::value* turns = answer.if_contains("turns");
+    if (turns == nullptr || !turns->is_array() || turns->as_array().empty()) {
+        std::printf("\nno turn of it was seen by this router\n");
+        return;
+    }
+    std::printf("\n%-21s %-16s %-8s %6s %8s %12s %10s  %s\n", "ended", "node", "why", "status",
+                "attempts", "first byte", "total ms", "request");
+    for (const json::value& entry : turns->as_array()) {
+        const json::object& turn = entry.as_object();
+        std::printf("%-21s %-16s %-8s %6s %8s %12.1f %10.1f  %s\n",
+                    clock_time(number_at(turn, "at_ms")).c_str(), text_at(turn, "node").c_str(),
+                    text_at(turn, "reason").c_str(), text_at(turn, "status").c_str(),
+                    text_at(turn, "attempts").c_str(), number_at(turn, "first_byte_ms"),
+                    number_at(turn, "total_ms"), text_at(turn, "request_id").c_str());
+    }
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<SessionFlags>();
+    CLI::App* sub = app.add_subcommand("explain", "Where a session's next turn would go, and why");
+    add_session_flags(*sub, *flags);
+    sub->footer(
+        "Examples:\n  hearth explain chat-42 --source header\n"
+        "  hearth explain 0123456789abcdef0123456789abcdef --json");
+    sub->callback([flags, &exit_code] {
+        const std::string more = parameters(*flags);
+        const Question question{"GET", "/admin/v1/explain?key=" + percent_encoded(flags->key) +
+                                           (more.empty() ? "" : "&" + more)};
+        exit_code = ask_and_show("explain", flags->admin, question, show_placement);
+    });
+}
+
+void add_sessions(CLI::App& app, int& exit_code) {
+    auto flags = std::make_shared<SessionFlags>();
+    CLI::App* sub =
+        app.add_subcommand("sessions", "A session's placement and its last turns on this router");
+    add_session_flags(*sub, *flags);
+    sub->footer("Example:\n  hearth sessions chat-42 --source header");
+    sub->callback([flags, &exit_code] {
+        const std::string more = parameters(*flags);
+        const Question question{"GET", "/admin/v1/sessions/" + percent_encoded(flags->key) +
+                                           (more.empty() ? "" : "?" + more)};
+        exit_code = ask_and_show("sessions", flags->admin, question, show_session);
+    });
+}
+
+}  // namespace hearth::cli
