@@ -17,7 +17,8 @@ struct AdminFlags {
     bool json = false;
 };
 
-// --admin, --cacert and --json; the token comes from $HEARTH_ADMIN_TOKEN, which other users cannot see.
+// --admin, --cacert and --json. The token comes from $HEARTH_ADMIN_TOKEN: of a flag other users
+// could see it.
 void add_admin_flags(CLI::App& sub, AdminFlags& flags);
 
 struct Question {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
 #include "common/base/log.h"
 #include "router/members/health.h"
@@ -78,7 +79,7 @@ Result<ReloadReport> RouterCore::reload() {
     auto next = source();
     const double at = static_cast<double>(clock.unix_now()) / 1e3;
     if (!next) {
-        log::error("settings not reloaded; the old ones stand", {{"error", next.error().message}});
+        log::error("reload failed; the old settings stand", {{"error", next.error().message}});
         metrics.reloaded(false, at, loaded.fingerprint);
         return next.error();
     }
@@ -87,7 +88,13 @@ Result<ReloadReport> RouterCore::reload() {
     next->config.session_secret = config->session_secret;
     next->config.cluster = config->cluster;
     next->config.admin_token = config->admin_token;
-    config = std::make_shared<const RouterConfig>(next->config);
+    auto old = std::exchange(config, std::make_shared<const RouterConfig>(next->config));
+    if (auto renewed = renew_tls ? renew_tls() : Result<void>(); !renewed) {
+        config = std::move(old);
+        log::error("reload failed; the old settings stand", {{"error", renewed.error().message}});
+        metrics.reloaded(false, at, loaded.fingerprint);
+        return renewed.error();
+    }
     loaded = std::move(*next);
     log::set_level(loaded.log_level);
     metrics.reloaded(true, at, loaded.fingerprint);

@@ -1,6 +1,7 @@
 // RouterCore: what all requests of one router share.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "common/base/clock.h"
@@ -44,6 +45,8 @@ struct RouterCore {
     Admission admission;
     ConfigSource source;  // Null: there is nothing to read again.
     LoadedConfig loaded;  // What `source` gave last.
+    // Makes listener and client use the certificates that `config` names, as they are now.
+    std::function<Result<void>()> renew_tls;
     TaskGroup background;
     Rng rng;
     RetryBudget retry_budget;

@@ -89,18 +89,15 @@ int cannot_start(const Error& error) {
     return 1;
 }
 
-void reload(RouterServer& server) {
-    if (auto done = server.reload_tls(); !done)
-        log::error("reload failed; the old certificates stand", {{"error", done.error().message}});
-}
-
-int run(const RouterConfig& config) {
+int run(const LoadedConfig& loaded, const ConfigSource& source) {
+    const RouterConfig& config = loaded.config;
     asio::io_context io(1);
     const BatchedLog batched(io);
     const std::unique_ptr<RedisStore> store = make_store(io, config);
     RouterServer server(io, config, store.get(), SystemClock::instance());
     ServiceSignals signals(io);  // From here on a signal means drain.
-    signals.on_hangup([&server] { reload(server); });
+    server.reload_from(source, loaded);
+    signals.on_hangup([&server] { server.reload(); });
     TakeoverDoor door(io);
     Life life{config, server, store.get(), signals, door, nullptr};
     std::vector<int> listeners = inherited_listeners();
@@ -141,7 +138,10 @@ int main(int argc, char** argv) {
     log::set_level(options.log_level());
     use_all_descriptors();
     try {
-        return run(config);
+        const ConfigSource source = config_source(argc, argv);
+        const auto loaded = source();
+        if (!loaded) throw std::runtime_error(loaded.error().message);
+        return run(*loaded, source);
     } catch (const std::exception& error) {
         log::error("stopped by an unexpected failure", {{"error", error.what()}});
         return 1;

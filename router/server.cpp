@@ -143,6 +143,7 @@ class RouterServer::State {
     Result<void> listen(std::unique_ptr<HttpServer>& made, std::size_t which,
                         HttpServer::Options options, Serve serve);
     Result<void> listen_all();
+    Result<void> renew_tls();
 
     std::shared_ptr<RouterCore> core;
     asio::io_context& loop;
@@ -186,12 +187,25 @@ Result<void> RouterServer::State::listen_all() {
     return listen(admin, 1, std::move(admin_options), &serve_admin);
 }
 
+Result<void> RouterServer::State::renew_tls() {
+    auto tls = TlsContext::listener(core->config->tls);
+    if (!tls) return tls.error();
+    auto upstream = upstream_tls_of(*core->config);
+    if (!upstream) return upstream.error();
+    const std::string expires = *tls ? (*tls)->expires() : "";
+    server->set_tls(std::move(*tls));
+    core->client.set_tls(std::move(*upstream));
+    log::info("certificates were read", {{"expires", expires}});
+    return {};
+}
+
 RouterServer::RouterServer(asio::io_context& io, const RouterConfig& config, MetadataStore* store,
                            const Clock& clock)
     : state_(std::make_unique<State>(io, config, store, clock)) {}
 
 RouterServer::~RouterServer() {
     state_->core->background.cancel();
+    state_->core->renew_tls = nullptr;
 }
 
 void RouterServer::inherit(std::vector<int> listeners, bool hold) {
@@ -225,16 +239,17 @@ void RouterServer::hand_over() {
     if (state_->admin) state_->admin->hand_over();
 }
 
-Result<void> RouterServer::reload_tls() {
-    auto tls = TlsContext::listener(state_->core->config->tls);
-    if (!tls) return tls.error();
-    auto upstream = upstream_tls_of(*state_->core->config);
-    if (!upstream) return upstream.error();
-    const std::string expires = *tls ? (*tls)->expires() : "";
-    state_->server->set_tls(std::move(*tls));
-    state_->core->client.set_tls(std::move(*upstream));
-    log::info("certificates were read", {{"expires", expires}});
-    return {};
+void RouterServer::reload_from(ConfigSource source, LoadedConfig first) {
+    RouterCore& core = *state_->core;
+    core.source = std::move(source);
+    core.loaded = std::move(first);
+    const double now = static_cast<double>(core.clock.unix_now()) / 1e3;
+    core.metrics.reloaded(true, now, core.loaded.fingerprint);
+    core.renew_tls = [state = state_.get()] { return state->renew_tls(); };
+}
+
+void RouterServer::reload() {
+    (void)state_->core->reload();
 }
 
 Result<void> RouterServer::start() {

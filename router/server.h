@@ -10,6 +10,7 @@
 #include "common/base/result.h"
 #include "common/net/asio.h"
 #include "common/redis/metadata_store.h"
+#include "router/admin/reload.h"
 #include "router/config.h"
 
 namespace hearth {
@@ -31,9 +32,11 @@ class RouterServer {
     Task<bool> wait_ready(std::chrono::milliseconds limit);  // True once a node is up.
     std::vector<int> listeners() const;                      // For a successor, in the same order.
     void hand_over();  // A successor accepts on them: the drain leaves their queues to it.
-    // Reads the certificate files of the running configuration anew, for connections from now on.
-    // On an error all stays as it is.
-    Result<void> reload_tls();
+    // Where settings come from when they are to be read again, and what it gave at the start.
+    void reload_from(ConfigSource source, LoadedConfig first);
+    // Settings and certificates, for requests and connections from now on. On an error, which is
+    // logged, all stays as it is.
+    void reload();
     std::string endpoint() const;        // "127.0.0.1:8080", after start().
     std::string admin_endpoint() const;  // Empty when there is no admin listener.
     // Not ready -> accepts on for drain_delay_ms -> stops accepting -> finishes streams until

@@ -9,24 +9,36 @@
 namespace hearth {
 namespace {
 
-// Read from the snapshot at each use; everything else is read at the start only.
-constexpr std::array<std::string_view, 17> kLive = {"body_bytes_max",
+// Read from the snapshot at each use, or anew at each reload; everything else counts at the start
+// only.
+constexpr std::array<std::string_view, 28> kLive = {"body_bytes_max",
+                                                    "drain_delay_ms",
                                                     "drain_grace_ms",
                                                     "expose_route",
                                                     "first_byte_timeout_ms",
                                                     "forward_authorization",
                                                     "health_interval_ms",
+                                                    "heartbeat_ms",
                                                     "idle_stream_timeout_ms",
                                                     "in_flight_max",
                                                     "log_level",
                                                     "membership_refresh_ms",
                                                     "queue_max",
                                                     "queue_timeout_ms",
+                                                    "retry_foreign",
                                                     "scale_up_idle_ms",
                                                     "session_from_user",
                                                     "spill_margin_ms",
                                                     "tenants",
-                                                    "upstream_api_key"};
+                                                    "tls_cert",
+                                                    "tls_client_auth",
+                                                    "tls_client_ca",
+                                                    "tls_key",
+                                                    "upstream_api_key",
+                                                    "upstream_ca",
+                                                    "upstream_cert",
+                                                    "upstream_key",
+                                                    "upstream_server_name"};
 
 bool is_live(std::string_view name) {
     return std::find(kLive.begin(), kLive.end(), name) != kLive.end();

@@ -1,0 +1,75 @@
+"""The admin API and its commands over a real fleet: what they say is what then happens."""
+import json
+import os
+import subprocess
+
+from fleet import BIN, Fleet, chat, check, route
+
+
+def hearth(admin, *arguments, code=0):
+    """Output of a hearth command that ends with `code`."""
+    environment = dict(os.environ, HEARTH_ADMIN=admin)
+    done = subprocess.run([BIN / "hearth", *arguments], capture_output=True, text=True, timeout=60,
+                          env=environment, check=False)
+    check(done.returncode == code, f"hearth {arguments}: {done.returncode}: {done.stderr}")
+    return done.stdout if code == 0 else done.stderr
+
+
+def admin_of(fleet, name="router"):
+    with open(fleet.path(name + ".log"), encoding="utf-8") as log:
+        for line in log:
+            if " admin=" in line:
+                return line.split(" admin=")[1].split()[0]
+    raise AssertionError("the router's log names no admin listener")
+
+
+def turn(router, key):
+    """Node and reason of one turn, both empty without a hearth-route."""
+    _, headers = chat(router, [{"role": "user", "content": "hello"}], key, max_tokens=2)
+    parts = route(headers) if "hearth-route" in headers else {}
+    return parts.get("node", ""), parts.get("reason", "")
+
+
+def explains(fleet, router, admin):
+    for number in range(12):
+        key = f"chat {number}"
+        told = json.loads(hearth(admin, "explain", key, "--source", "header", "--json"))
+        node, reason = turn(router, key)
+        check((told["node"], told["reason"]) == (node, reason), f"{key}: {told}, went to {node}")
+        last = json.loads(hearth(admin, "sessions", key, "--source", "header", "--json"))["turns"][-1]
+        check((last["status"], last["node"]) == (200, node), f"{key}: {last}")
+        check(key not in hearth(admin, "sessions", key, "--source", "header"), "a raw key is shown")
+
+
+def reloads(fleet, router, admin):
+    config = fleet.path("router.yaml")
+    with open(config, "w", encoding="utf-8") as text:
+        text.write("in_flight_max: 0\nexpose_route: false\n")
+    check("expose_route" in hearth(admin, "config", "reload"), "the change is not reported")
+    check(turn(router, "after reload")[0] == "", "expose_route: false is not in force")
+    with open(config, "w", encoding="utf-8") as text:
+        text.write("in_flight_max: many\n")
+    said = hearth(admin, "config", "reload", code=2)
+    check("router.yaml:1" in said and "in_flight_max" in said, f"bad file: {said}")
+    check(turn(router, "after a bad file")[0] == "", "a bad file changed settings")
+
+
+def main():
+    with Fleet() as fleet:
+        fleet.start_redis()
+        for name in ("node-1", "node-2", "node-3"):
+            fleet.start_node(name)
+        with open(fleet.path("router.yaml"), "w", encoding="utf-8") as text:
+            text.write("in_flight_max: 0\n")
+        router = fleet.start_router("router", "--config", fleet.path("router.yaml"))
+        fleet.wait_members(router, 3)
+        admin = admin_of(fleet)
+        explains(fleet, router, admin)
+        told = json.loads(hearth(admin, "what-if", "--remove", "node-1", "--json"))
+        check(abs(told["sessions_moved"] - 1 / 3) < 0.02, f"what-if: {told}")
+        check("node-9" in hearth(admin, "what-if", "--remove", "node-9", code=2), "unknown node")
+        check(hearth(admin, "log-level", "debug").strip() == "debug", "log level")
+        reloads(fleet, router, admin)
+
+
+main()
