@@ -218,6 +218,7 @@ Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace
     if (self.publisher) co_await self.publisher->leave();
     co_await self.http->drain(grace);
     self.scheduler->stop();
+    if (self.publisher) co_await self.publisher->flush();  // Turns that ended in the grace.
     log::info("stopped", {{"node", self.config.node_id}});
 }
 

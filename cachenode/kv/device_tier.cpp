@@ -24,8 +24,7 @@ DeviceTier::DeviceTier(std::size_t page_bytes, std::int64_t bytes_max,
 
 bool DeviceTier::promise(std::int64_t pages) {
     CHECK(pages >= 0);
-    const std::int64_t available = pool_.pages_free() + tree_.pages_evictable();
-    if (pages_promised_ + pages > available) return false;
+    if (pages > pages_available()) return false;
     pages_promised_ += pages;
     return true;
 }

@@ -19,6 +19,10 @@ class DeviceTier {
     // Sets `pages` aside for a sequence, in number only; false when they cannot be had now.
     bool promise(std::int64_t pages);
     void take_back_promise(std::int64_t pages);
+    // What a promise can be made of; negative never.
+    std::int64_t pages_available() const {
+        return pool_.pages_free() + tree_.pages_evictable() - pages_promised_;
+    }
     // Uses up one promise; evicts cached pages when no page is free.
     Page acquire();
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstddef>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 #include "cachenode/kv/page_hash.h"
@@ -24,7 +24,7 @@ class GhostList {
     std::size_t ghosts_max_;
     std::vector<PageHash> ring_;  // In order of eviction; may name pages that came back.
     std::size_t next_ = 0;
-    std::unordered_set<PageHash> known_;
+    std::unordered_map<PageHash, std::size_t> known_;  // To its slot of the ring.
 };
 
 }  // namespace hearth

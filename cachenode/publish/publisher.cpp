@@ -14,11 +14,14 @@ namespace hearth {
 
 namespace {
 
-// A turn adds more than this to a session, so a history this much longer than what we hold means
-// that another node served a turn in between.
-constexpr std::int64_t kTurnTokensMin = 16;
+// The shortest turn adds as much to a session: the marks around both messages, a token of each.
+// What our own last turn leaves to compute (its last token, and the closing) is less. So a history
+// this much longer than what we hold means that another node may have served a turn in between.
+constexpr std::int64_t kTurnTokensMin = 5;
 // Until the first heartbeat arrives, so many attempts are made within one heartbeat's time.
 constexpr int kJoinAttempts = 10;
+// How long a node that ends waits for a store to take its last sessions.
+constexpr std::chrono::milliseconds kFlushMax{2'000};
 
 template <typename T>
 Result<void> outcome_of(const Result<T>& result) {
@@ -53,6 +56,7 @@ class Publisher::Core {
                                        std::int64_t router_epoch);
     static Task<bool> lives(Self self, std::string node_id, std::string generation);
     static Task<void> leave(Self self);
+    static Task<void> flush(Self self);
     static Task<void> wait(asio::steady_timer& timer, std::chrono::milliseconds duration);
     void heard(const Result<void>& result);
     void enqueue(const SessionKey& key, std::int64_t tokens, std::int64_t turn);
@@ -72,8 +76,10 @@ class Publisher::Core {
     std::deque<Update> queue;
     std::vector<NodeRecord> nodes;  // As of nodes_read; for lives().
     MonotonicNs nodes_read = 0;
-    asio::steady_timer beat, work, ended;  // Cancelled to wake their loops.
-    int loops = 0;
+    asio::steady_timer beat, work, ended;      // Cancelled to wake their loops.
+    bool beating = false, publishing = false;  // Their loops run.
+    bool at_work = false;                      // An update is on its way to the store.
+    bool leaving = false;                      // No more heartbeats.
     bool stopped = false;
     bool joined = false;  // Some heartbeat reached the store.
     int failures = 0;     // Heartbeats in a row that did not.
@@ -108,7 +114,7 @@ void Publisher::Core::heard(const Result<void>& result) {
 }
 
 Task<void> Publisher::Core::heartbeat(Self self) {
-    while (!self->stopped) {
+    while (!self->stopped && !self->leaving) {
         const NodeRecord record = self->current_record();
         const auto ttl = 3 * self->options.heartbeat;
         const Result<void> told = co_await self->store.publish_node(record, ttl);
@@ -119,27 +125,30 @@ Task<void> Publisher::Core::heartbeat(Self self) {
             const std::string kind = "join";
             (void)co_await self->store.append_event(kind, record.node_id, record.generation);
         }
-        if (self->stopped) break;
+        if (self->stopped || self->leaving) break;
         const bool eager = !self->joined && self->failures < kJoinAttempts;
         auto pause = self->options.heartbeat;
         if (eager) pause /= kJoinAttempts;
         co_await wait(self->beat, pause);
     }
-    --self->loops;
+    self->beating = false;
     self->ended.cancel();
 }
 
 Task<void> Publisher::Core::publish_sessions(Self self) {
     while (!self->stopped) {
         if (self->queue.empty()) {
+            self->ended.cancel();
             co_await wait(self->work, std::chrono::hours(24));
             continue;
         }
         const Update update = std::move(self->queue.front());
         self->queue.pop_front();
         const auto ttl = self->options.session_ttl;
+        self->at_work = true;
         const Result<void> told =
             co_await self->store.publish_session(update.key, update.record, ttl);
+        self->at_work = false;
         if (self->stopped) break;
         self->metrics->directory_done(DirectoryOperation::kPublish, told);
         if (told.ok()) continue;
@@ -150,7 +159,7 @@ Task<void> Publisher::Core::publish_sessions(Self self) {
         }
         co_await wait(self->work, self->options.heartbeat);
     }
-    --self->loops;
+    self->publishing = false;
     self->ended.cancel();
 }
 
@@ -234,8 +243,9 @@ Task<SessionHint> Publisher::Core::find_hint(Self self, SessionKey key, std::int
 }
 
 Task<void> Publisher::Core::leave(Self self) {
-    self->stop();
-    while (self->loops > 0) co_await wait(self->ended, std::chrono::hours(24));
+    self->leaving = true;
+    self->beat.cancel();
+    while (self->beating) co_await wait(self->ended, std::chrono::hours(24));
     const std::string node_id = self->options.node_id;
     const std::string generation = self->options.generation;
     const std::string kind = "leave";
@@ -244,6 +254,22 @@ Task<void> Publisher::Core::leave(Self self) {
         log::warn("could not remove the node record; it expires by itself",
                   {{"error", removed.error().message}});
     (void)co_await self->store.append_event(kind, node_id, generation);
+}
+
+Task<void> Publisher::Core::flush(Self self) {
+    // What other threads have posted to this loop so far is queued when this comes back.
+    co_await asio::post(self->io, asio::use_awaitable);
+    const MonotonicNs deadline = self->clock.now() + kFlushMax.count() * kMs;
+    while (self->publishing && (self->at_work || !self->queue.empty())) {
+        const std::chrono::milliseconds left((deadline - self->clock.now()) / kMs);
+        if (left.count() <= 0) break;
+        co_await wait(self->ended, left);
+    }
+    if (!self->queue.empty())
+        log::warn("sessions were not published before the end",
+                  {{"sessions", static_cast<std::int64_t>(self->queue.size())}});
+    self->stop();
+    while (self->publishing) co_await wait(self->ended, std::chrono::hours(24));
 }
 
 Publisher::Publisher(asio::io_context& io, PublisherOptions options, MetadataStore& store,
@@ -264,13 +290,17 @@ void Publisher::start() {
     const auto rethrow = [](std::exception_ptr failure) {
         if (failure) std::rethrow_exception(failure);
     };
-    core_->loops = 2;
+    core_->beating = core_->publishing = true;
     asio::co_spawn(core_->io, Core::heartbeat(core_), rethrow);
     asio::co_spawn(core_->io, Core::publish_sessions(core_), rethrow);
 }
 
 Task<void> Publisher::leave() {
     return Core::leave(core_);
+}
+
+Task<void> Publisher::flush() {
+    return Core::flush(core_);
 }
 
 Task<SessionHint> Publisher::find_hint(SessionKey key, std::int64_t history_tokens,

@@ -35,8 +35,11 @@ class Publisher {
 
     void start();  // Heartbeats begin, the first at once.
     void stop();   // Ends the loops without telling the store; `record` is not called again.
-    // Ends the heartbeats, then removes the node's record: readers see it gone at once.
+    // Ends the heartbeats, then removes the node's record: readers see it gone at once. Sessions
+    // are published on, for the turns that finish meanwhile.
     Task<void> leave();
+    // Waits until all sessions are published, for two seconds at most, and stops.
+    Task<void> flush();
 
     // What the store knows of a session that this node may not be the last to have served: asked
     // only when its own memory of the session ends before `history_tokens`. Never fails: a store

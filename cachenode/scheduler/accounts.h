@@ -31,6 +31,7 @@ class Accounts {
     void stored_more(const SessionKey& session, const std::string& salt, std::int64_t turn,
                      std::int64_t stored);
 
+    void count_admission_attempt() { ++counters_.admission_attempts; }
     void count_generated(std::int64_t tokens) { counters_.generated_tokens += tokens; }
     void count_canonical(std::int64_t tokens) { counters_.canonical_tokens += tokens; }
     void count_step(double seconds, std::int64_t prefill_tokens, std::int64_t decode_tokens);

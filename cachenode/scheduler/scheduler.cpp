@@ -33,7 +33,8 @@ struct Turn {
     TurnUsage usage;
     std::int64_t number = 0;
     MonotonicNs admitted = 0, first_token = 0, last_token = 0;
-    std::vector<TokenId> unsent;  // Sampled since the last event.
+    std::vector<TokenId> unsent;     // Sampled since the last event.
+    std::int64_t refused_with = -1;  // Pages that were available when they did not do; -1 = never.
     bool has_sent_usage = false;
     bool has_ended = false;  // Leaves its list at the end of the step.
     std::vector<float> inter_token_s;
@@ -243,6 +244,10 @@ bool Scheduler::State::admit_waiting() {
 
 bool Scheduler::State::admit(Turn& turn) {
     TurnRequest& request = turn.request;
+    // With no more pages than then it would fail again (or need fewer, if others have cached its
+    // prefix meanwhile: they end, and then there are more). To try costs a hash of the prompt.
+    if (tier_.pages_available() <= turn.refused_with) return false;
+    accounts_.count_admission_attempt();
     // What its session's pass has computed so far is this turn's history.
     if (request.session) passes_.end_those_of(*request.session, request.salt, clock_.now());
     turn.number = accounts_.turn_number(request);
@@ -258,7 +263,10 @@ bool Scheduler::State::admit(Turn& turn) {
     spec.cache_write = request.cache_write && options_.cache;
     spec.use = use_of(turn.number);
     turn.sequence = Sequence::admit(tier_, spec);
-    if (turn.sequence == nullptr) return false;
+    if (turn.sequence == nullptr) {
+        turn.refused_with = tier_.pages_available();
+        return false;
+    }
     turn.admitted = clock_.now();
     // Of a forced reply nothing counts: hit rates are of prompts.
     const std::int64_t cached = std::min(turn.sequence->reused(), prompt - 1);

@@ -43,6 +43,7 @@ struct SchedulerStats {
     std::int64_t turns_first = 0, turns_full_hit = 0, turns_partial_hit = 0, turns_miss = 0;
     std::int64_t turns_full_ceiling = 0;  // Full hits of an infinite cache that never fails.
     std::int64_t generated_tokens = 0, evicted_pages = 0, sessions = 0;
+    std::int64_t admission_attempts = 0;  // Each looks a whole prompt up.
     std::int64_t canonical_tokens = 0;  // Computed again because a reply re-tokenises differently.
     double prefill_tokens_per_s = 0;    // Measured, exponentially smoothed; 0 = unknown.
 };

@@ -22,6 +22,22 @@ TEST(GhostList, APageThatIsBackIsNoGhost) {
     EXPECT_EQ(ghosts.size(), 0u);
 }
 
+TEST(GhostList, EvictedAnewIsAsNewAsItsLastEviction) {
+    GhostList ghosts(3);
+    ghosts.evicted({0, 1});
+    ghosts.cached_again({0, 1});
+    ghosts.evicted({0, 2});
+    ghosts.evicted({0, 1});  // Its first slot is the oldest still.
+    ghosts.evicted({0, 3});
+    EXPECT_TRUE(ghosts.was_evicted({0, 1}));
+    ghosts.evicted({0, 4});
+    EXPECT_TRUE(ghosts.was_evicted({0, 1}));
+    EXPECT_FALSE(ghosts.was_evicted({0, 2}));
+    ghosts.evicted({0, 5});
+    EXPECT_FALSE(ghosts.was_evicted({0, 1}));
+    EXPECT_EQ(ghosts.size(), 3u);
+}
+
 TEST(GhostList, NeverGrowsBeyondItsBound) {
     GhostList ghosts(8), none(0);
     for (std::uint64_t i = 0; i < 1000; ++i) {

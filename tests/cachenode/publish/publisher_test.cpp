@@ -133,6 +133,11 @@ class PublisherTest : public ::testing::Test {
         asio::co_spawn(io_, publisher_->leave(), [&](std::exception_ptr) { left = true; });
         EXPECT_TRUE(until([&] { return left; }));
     }
+    void flush() {
+        bool flushed = false;
+        asio::co_spawn(io_, publisher_->flush(), [&](std::exception_ptr) { flushed = true; });
+        EXPECT_TRUE(until([&] { return flushed; }));
+    }
 
     double dropped() const {
         const std::string page = metrics_->expose({}, NodeState::kReady, true);
@@ -174,9 +179,20 @@ TEST_F(PublisherTest, LeavingRemovesTheRecordForGood) {
     EXPECT_FALSE(store_.nodes_.contains("a"));
     EXPECT_EQ(store_.events.back(), "leave");
     const int heartbeats = store_.heartbeats;
+    flush();
     io_.restart();
     io_.run();  // Nothing is left to run: no loop, no timer.
     EXPECT_EQ(store_.heartbeats, heartbeats);
+}
+
+TEST_F(PublisherTest, TurnsThatEndAfterItLeftArePublished) {
+    make().start();
+    ASSERT_TRUE(until([&] { return !store_.events.empty(); }));
+    leave();
+    for (std::uint64_t n = 0; n < 5; ++n) publisher_->session_changed(key(n), 100, 1);
+    flush();
+    EXPECT_EQ(store_.published.size(), 5U);
+    EXPECT_FALSE(store_.nodes_.contains("a"));
 }
 
 TEST_F(PublisherTest, SessionsWaitForAStoreThatIsDown) {
@@ -308,6 +324,25 @@ TEST_F(PublisherTest, AsksOnlyWhenItsOwnMemoryEndsEarly) {
     EXPECT_EQ(store_.lookups, 1);
     hint(key(1), 180);  // Another node served a turn in between.
     EXPECT_EQ(store_.lookups, 2);
+}
+
+// Else this node would publish under its old epoch, which a store refuses.
+TEST_F(PublisherTest, TheShortestTurnElsewhereIsNoticed) {
+    make();
+    hint(key(1), 50);
+    publisher_->session_changed(key(1), 100, 2);
+    SessionRecord other;
+    other.node_id = "b";
+    other.epoch = 2;
+    other.tokens = 108;
+    store_.sessions_[key(1)] = other;
+    const SessionHint back = hint(key(1), 110);
+    EXPECT_TRUE(back.known);
+    EXPECT_EQ(back.tokens, 108);
+    publisher_->start();
+    publisher_->session_changed(key(1), 130, 4);
+    ASSERT_TRUE(until([&] { return store_.sessions_[key(1)].tokens == 130; }));
+    EXPECT_EQ(store_.sessions_[key(1)].epoch, 3);
 }
 
 TEST_F(PublisherTest, AStoreThatIsDownGivesAnEmptyHintAndIsAskedAgain) {

@@ -273,7 +273,9 @@ TEST(Scheduler, TurnsWaitForPagesInOrder) {
         outcomes.push_back(&world.submit(std::move(request)));
     }
     std::size_t next = 0;
+    std::int64_t steps = 0;
     while (world.scheduler().step()) {
+        ++steps;
         EXPECT_LE(world.stats().pages_used, 10);
         while (next < outcomes.size() && outcomes[next]->last_events == 1) ++next;
         for (std::size_t i = next; i < outcomes.size(); ++i) {
@@ -281,6 +283,9 @@ TEST(Scheduler, TurnsWaitForPagesInOrder) {
         }
     }
     EXPECT_EQ(next, 4u);
+    // Its prompt is looked up when pages came free, not at every step that it waits.
+    EXPECT_GT(steps, 200);
+    EXPECT_LE(world.stats().admission_attempts, 12);
 }
 
 TEST(Scheduler, ACancelledTurnFreesItsSlotAtOnceAndKeepsItsKv) {

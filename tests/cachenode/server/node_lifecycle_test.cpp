@@ -138,7 +138,7 @@ Task<void> read_stream(HttpClient& client, std::string host, std::string body, S
     options.host = host;
     options.body = BodyKind::kLength;
     options.content_length = body.size();
-    const std::vector<HeaderField> fields;
+    const std::vector<HeaderField> fields = {{"hearth-session", kSessionHex}};
     const auto sent = co_await exchange.send_head(options, fields, body);
     const auto head = co_await exchange.read_head(60s);
     bool more = sent.ok() && head.ok();
@@ -207,6 +207,10 @@ TEST_F(NodeLifecycle, DrainFinishesStreamsRefusesTurnsAndLeaves) {
     ASSERT_TRUE(world.run_until([&] { return drained; }));
     EXPECT_TRUE(stream.over && stream.clean);
     EXPECT_EQ(sse_data(stream.body).back(), "[DONE]");
+    // Its session is published although the node had left by then.
+    const auto published = session(world);
+    ASSERT_TRUE(published.has_value());
+    EXPECT_GT(published->tokens, 0);
 }
 
 TEST_F(NodeLifecycle, DrainCutsWhatOutlivesTheGrace) {
