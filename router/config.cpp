@@ -8,6 +8,7 @@
 
 #include "common/net/http_server.h"
 #include "router/session/session_key.h"
+#include "router/trace/span_exporter.h"
 
 namespace hearth {
 namespace {
@@ -96,6 +97,10 @@ Result<void> check(const RouterConfig& config) {
     if (auto ok = check_nodes(config); !ok) return ok;
     if (auto ok = check_session_headers(config); !ok) return ok;
     if (auto ok = check_tenants(config.tenants); !ok) return ok;
+    if (!config.otlp_endpoint.empty()) {
+        const auto url = parse_collector_url(config.otlp_endpoint);
+        if (!url) return bad("otlp_endpoint", url.error().message);
+    }
     if (!is_field_value(config.upstream_api_key))
         return bad("upstream_api_key", "must be one line of text");
     if (config.body_bytes_max < 1024 || config.body_bytes_max > (256LL << 20))
@@ -182,6 +187,15 @@ void declare_tls(RouterConfig& config, Options& options) {
     options.add("upstream_key", config.upstream.key_file, "PEM file of its key");
     options.add("upstream_server_name", config.upstream.server_name,
                 "Name in every node's certificate; empty = the host of the node's address");
+}
+
+void declare_tracing(RouterConfig& config, Options& options) {
+    options.add("otlp_endpoint", config.otlp_endpoint,
+                "URL of an OpenTelemetry collector (http://host:4318) that gets a span of each "
+                "sampled turn; empty = none");
+    options.add("trace_sample", config.trace_sample, 0, 1,
+                "Share of the traces begun here that are sampled; a client's own flag decides for "
+                "its traces");
 }
 
 }  // namespace
@@ -272,6 +286,7 @@ void RouterConfig::declare(Options& options) {
                             "What a turn must gain by leaving the node that holds its session");
     options.add_duration_ms("scale_up_idle_ms", scale_up_idle_ms,
                             "How long a session rests before a newer node takes it over");
+    declare_tracing(*this, options);
     options.add_check([this] { return check(*this); });
 }
 

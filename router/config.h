@@ -64,6 +64,8 @@ struct RouterConfig {
     std::int64_t local_bindings_max = 100'000;
     std::string admin_token;               // Wanted by the admin API; empty = by nobody.
     std::int64_t decisions_kept = 10'000;  // Sessions whose last turns the admin API can show.
+    std::string otlp_endpoint;   // URL of an OpenTelemetry collector; empty = spans go nowhere.
+    double trace_sample = 0.01;  // Share of the traces begun here that are recorded.
     std::int64_t spill_margin_ms = 100;
     std::int64_t scale_up_idle_ms = 600'000;
 

@@ -63,6 +63,8 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
       bindings(static_cast<std::size_t>(settings.local_bindings_max)),
       decisions(static_cast<std::size_t>(settings.decisions_kept)),
       admission(io, time, metrics),
+      collector(io),
+      spans(metrics),
       background(io),
       rng(random_seed()) {}
 
@@ -121,6 +123,20 @@ Task<void> poll_members(std::shared_ptr<RouterCore> core) {
         }
         more = co_await core->background.pause(milliseconds(core->config->membership_refresh_ms));
     }
+}
+
+Task<void> export_spans(std::shared_ptr<RouterCore> core) {
+    auto url = parse_collector_url(core->config->otlp_endpoint);
+    CHECK(url.ok());  // The settings were checked.
+    if (url->tls) {
+        auto tls = TlsContext::client({});
+        if (!tls) {
+            log::error("no spans will be sent", {{"error", tls.error().message}});
+            co_return;
+        }
+        core->collector.set_tls(std::move(*tls));
+    }
+    co_await core->spans.run(core->background, core->collector, std::move(*url));
 }
 
 Task<void> probe_nodes(std::shared_ptr<RouterCore> core) {

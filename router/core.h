@@ -18,6 +18,7 @@
 #include "router/relay/retry_budget.h"
 #include "router/session/session_key.h"
 #include "router/task_group.h"
+#include "router/trace/span_exporter.h"
 
 namespace hearth {
 
@@ -43,6 +44,8 @@ struct RouterCore {
     DecisionLog decisions;
     RouterMetrics metrics;
     Admission admission;
+    HttpClient collector;  // Speaks to otlp_endpoint only.
+    SpanExporter spans;
     ConfigSource source;  // Null: there is nothing to read again.
     LoadedConfig loaded;  // What `source` gave last.
     // Makes listener and client use the certificates that `config` names, as they are now.
@@ -57,5 +60,7 @@ struct RouterCore {
 // Loops until core->background ends: reads the members from the store; probes every node's /health.
 Task<void> poll_members(std::shared_ptr<RouterCore> core);
 Task<void> probe_nodes(std::shared_ptr<RouterCore> core);
+// The same for spans, to the collector of otlp_endpoint, which is set.
+Task<void> export_spans(std::shared_ptr<RouterCore> core);
 
 }  // namespace hearth

@@ -175,6 +175,12 @@ void RouterMetrics::reloaded(bool good, double unix_s, const std::string& hash) 
     info(hash).set(1);
 }
 
+void RouterMetrics::spans(const std::string& result, std::size_t count) {
+    counter("hearth_router_spans_total", "Spans of sampled turns, by what became of them.",
+            {{"result", result}})
+        .add(static_cast<double>(count));
+}
+
 void RouterMetrics::looked_up(const std::string& result, double seconds) {
     lookup_.observe(seconds);
     counter("hearth_directory_operations_total", "Metadata operations by kind and result.",

@@ -46,6 +46,7 @@ class RouterMetrics {
     void tenant_request(const std::string& tenant, const std::string& outcome);
     // `unix_s`: of the attempt; `hash`: of the settings in force.
     void reloaded(bool good, double unix_s, const std::string& hash);
+    void spans(const std::string& result, std::size_t count);  // exported, refused or dropped.
     void looked_up(const std::string& result, double seconds);
 
     // Prometheus text, with the gauges as of now.

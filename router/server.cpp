@@ -7,6 +7,7 @@
 #include "common/net/http_server.h"
 #include "router/admin/admin.h"
 #include "router/core.h"
+#include "router/relay/account.h"
 #include "router/relay/models.h"
 #include "router/relay/refusal.h"
 #include "router/relay/turn.h"
@@ -263,6 +264,7 @@ Result<void> RouterServer::start() {
         log::warn("neither redis nor nodes is set: there is nobody to send a turn to");
     if (core->store != nullptr) core->background.start(poll_members(core));
     core->background.start(probe_nodes(core));
+    if (!config.otlp_endpoint.empty()) core->background.start(export_spans(core));
     log::info("router serves", {{"address", endpoint()}, {"admin", admin_endpoint()}});
     return {};
 }

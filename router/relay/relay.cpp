@@ -52,6 +52,12 @@ bool is_key_field(std::string_view name) {
     return equals_ignore_case(name, "authorization") || equals_ignore_case(name, "x-api-key");
 }
 
+// The vendors' part of a trace goes on only where its traceparent does, which we write anew.
+bool is_stale_trace_field(std::string_view name, const TraceContext& trace) {
+    return equals_ignore_case(name, "traceparent") ||
+           (!keeps_trace(trace) && equals_ignore_case(name, "tracestate"));
+}
+
 // Of the node's own limits, which are no business of a client that has ours.
 bool is_limit_field(std::string_view name) {
     constexpr std::string_view kPrefix = "x-ratelimit-";
@@ -84,7 +90,8 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     for (const HeaderField& field : given) {
         if (is_hop_field(field.name, given) || is_ours(field.name) ||
             equals_ignore_case(field.name, "host") ||
-            equals_ignore_case(field.name, "x-request-id"))
+            equals_ignore_case(field.name, "x-request-id") ||
+            is_stale_trace_field(field.name, facts_.trace))
             continue;
         if (own_key && is_key_field(field.name)) continue;
         fields.push_back(field);
@@ -97,6 +104,8 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     if (facts_.epoch > 0) fields.push_back({header::kEpoch, epoch_});
     fields.push_back({header::kRequestId, facts_.request_id});
     fields.push_back({"x-request-id", facts_.request_id});
+    traceparent_ = facts_.trace.traceparent();
+    fields.push_back({"traceparent", traceparent_});
     if (deadline_ != 0) {
         const MonotonicNs left = std::max<MonotonicNs>(deadline_ - core_.clock.now(), 0);
         deadline_text_ = std::to_string(left / kMs);

@@ -19,6 +19,7 @@ struct TurnFacts {
     Endpoint endpoint = Endpoint::kOther;
     MonotonicNs started = 0;
     std::string request_id;
+    TraceContext trace;
     std::string_view method, path;         // Of the client's request head.
     std::size_t body_bytes = 0;            // Of the request, as far as it was read.
     std::string_view tenant, tenant_salt;  // Of the visit; empty without tenants.
@@ -111,7 +112,7 @@ class Relay {
     const Member* member_ = nullptr;  // During send().
     bool streaming_ = false;          // The client has the head of a stream.
     MonotonicNs deadline_ = 0;
-    std::string session_hex_, epoch_;
+    std::string session_hex_, epoch_, traceparent_;
     std::string route_;
     std::string authorization_;                               // For the node.
     std::string deadline_text_, forced_text_, resumed_body_;  // Of the request to the node.

@@ -9,13 +9,12 @@
 #include "router/admission/model_scan.h"
 #include "router/members/health.h"
 #include "router/placement/placer.h"
+#include "router/relay/account.h"
 #include "router/relay/deadline.h"
 #include "router/session/body_scan.h"
 
 namespace hearth {
 namespace {
-
-constexpr std::size_t kLoggedPathBytesMax = 256;
 
 PastTurn past_turn(const RouterCore& core, const TurnFacts& facts) {
     PastTurn turn;
@@ -41,6 +40,9 @@ class Turn {
         facts_.endpoint = endpoint;
         facts_.started = core.clock.now();
         facts_.request_id = request_id_of(exchange.head(), core);
+        const RouterConfig& config = *core.config;
+        facts_.trace =
+            trace_of(exchange.head(), !config.otlp_endpoint.empty(), config.trace_sample, core.rng);
         facts_.method = exchange.head().method;
         facts_.path = exchange.head().path;
         core.metrics.request_started(endpoint);
@@ -51,6 +53,8 @@ class Turn {
         facts_.body_bytes = relay_.body().read_bytes();
         visit_.note_body(facts_.body_bytes);
         account(core_, facts_);
+        if (facts_.trace.sampled && !core_.config->otlp_endpoint.empty())
+            core_.spans.add(span_of(core_, facts_, session_));
         if (facts_.reason) core_.decisions.add(session_, past_turn(core_, facts_));
     }
     Turn(const Turn&) = delete;
@@ -301,43 +305,6 @@ std::string request_id_of(const RequestHead& head, RouterCore& core) {
                           return std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == ':';
                       });
     return sane ? std::string(given) : core.fresh_id();
-}
-
-void account(RouterCore& core, const TurnFacts& facts) {
-    const MonotonicNs now = core.clock.now();
-    const double total = seconds(now - facts.started);
-    const auto since_start = [&](MonotonicNs at) {
-        return at == 0 ? 0 : seconds(at - facts.started);
-    };
-    const auto ms = [&](MonotonicNs at) {
-        return at == 0 ? 0 : static_cast<double>((at - facts.started + 500) / 1000) / 1e3;
-    };
-    // A turn that was cut before anything was sent ends like one whose client left.
-    const int status = facts.status == 0 ? 499 : facts.status;
-    core.metrics.request_finished(facts.endpoint, status, facts.stream, total);
-    if (facts.written != 0) core.metrics.overhead(facts.endpoint, since_start(facts.written));
-    if (facts.first_byte != 0)
-        core.metrics.first_byte(facts.endpoint, facts.affinity, since_start(facts.first_byte));
-    if (facts.reason && facts.source) core.metrics.decided(*facts.reason, *facts.source);
-    const std::string aborted = facts.status == 0 ? "shutdown" : facts.aborted;
-    if (!aborted.empty()) core.metrics.aborted(facts.endpoint, aborted);
-    log::info("request", {{"request_id", facts.request_id},
-                          {"route", to_string(facts.endpoint)},
-                          {"method", facts.method},
-                          {"path", facts.path.substr(0, kLoggedPathBytesMax)},
-                          {"body_bytes", facts.body_bytes},
-                          {"tenant", facts.tenant},
-                          {"status", status},
-                          {"stream", facts.stream ? "true" : "false"},
-                          {"node", facts.node},
-                          {"reason", facts.reason ? to_string(*facts.reason) : ""},
-                          {"key_source", facts.source ? to_string(*facts.source) : ""},
-                          {"attempts", facts.attempts},
-                          {"continued", facts.continued},
-                          {"aborted", aborted},
-                          {"written_ms", ms(facts.written)},
-                          {"first_byte_ms", ms(facts.first_byte)},
-                          {"total_ms", ms(now)}});
 }
 
 Task<void> serve_turn(std::shared_ptr<RouterCore> core, ServerExchange& exchange,

@@ -15,7 +15,4 @@ Task<void> serve_turn(std::shared_ptr<RouterCore> core, ServerExchange& exchange
 // else a fresh one.
 std::string request_id_of(const RequestHead& head, RouterCore& core);
 
-// Writes the access log line and the metrics of a request that is over.
-void account(RouterCore& core, const TurnFacts& facts);
-
 }  // namespace hearth
