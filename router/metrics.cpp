@@ -1,6 +1,8 @@
 // Names and helps as in the metric catalogue; what is counted per request keeps its handle.
 #include "router/metrics.h"
 
+#include "common/config/version.h"
+
 namespace hearth {
 namespace {
 
@@ -38,6 +40,9 @@ RouterMetrics::RouterMetrics() {
             "hearth_router_overhead_seconds",
             "Time a request spent inside the router before it was written to a node.",
             buckets::kOverhead, {{"route", route}});
+        request_size_[e] =
+            metrics_.histogram("hearth_router_request_size_bytes", "Request body size.",
+                               buckets::kBytes, {{"route", route}});
         for (std::size_t s = 0; s < 2; ++s)
             duration_[e * 2 + s] = metrics_.histogram(
                 "hearth_router_request_duration_seconds",
@@ -58,6 +63,10 @@ RouterMetrics::RouterMetrics() {
                                  "Time spent waiting for an admission slot.", buckets::kQueue);
     directory_up_ = metrics_.gauge("hearth_directory_up",
                                    "1 when the metadata store answers, 0 when routing without it.");
+    metrics_
+        .gauge("hearth_build_info", "Build information; value is always 1.",
+               {{"component", "router"}, {"version", version()}, {"revision", revision()}})
+        .set(1);
     lookup_ = metrics_.histogram("hearth_directory_operation_duration_seconds",
                                  "Round trip to the metadata store.", buckets::kLookup,
                                  {{"op", "lookup"}});
@@ -83,6 +92,10 @@ void RouterMetrics::request_finished(Endpoint endpoint, int code, bool stream, d
                                  {"code", code_text(code)},
                                  {"stream", stream ? "true" : "false"}});
     place->second.add();
+}
+
+void RouterMetrics::request_size(Endpoint endpoint, std::size_t bytes) {
+    request_size_[static_cast<std::size_t>(endpoint)].observe(static_cast<double>(bytes));
 }
 
 void RouterMetrics::first_byte(Endpoint endpoint, Affinity affinity, double seconds) {

@@ -32,6 +32,7 @@ class RouterMetrics {
     void request_started(Endpoint endpoint);
     // `code`: what was sent, or 499 when the client left before the end.
     void request_finished(Endpoint endpoint, int code, bool stream, double seconds);
+    void request_size(Endpoint endpoint, std::size_t bytes);
     void first_byte(Endpoint endpoint, Affinity affinity, double seconds);
     void overhead(Endpoint endpoint, double seconds);
     void aborted(Endpoint endpoint, const std::string& reason);
@@ -62,6 +63,7 @@ class RouterMetrics {
     std::array<Histogram, kEndpoints * 2> duration_;
     std::array<Histogram, kEndpoints * kAffinities> first_byte_;
     std::array<Histogram, kEndpoints> overhead_;
+    std::array<Histogram, kEndpoints> request_size_;
     std::array<Gauge, kPriorities> queue_depth_;
     Histogram queued_;
     Gauge directory_up_;

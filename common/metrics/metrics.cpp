@@ -29,6 +29,8 @@ const std::vector<double> kStep = {0.5e-3, 1e-3,   2.5e-3, 5e-3,   10e-3, 25e-3,
                                    50e-3,  100e-3, 250e-3, 500e-3, 1,     2.5};
 const std::vector<double> kLookup = {10e-6,  50e-6, 100e-6, 250e-6, 500e-6, 1e-3,
                                      2.5e-3, 5e-3,  10e-3,  50e-3,  100e-3};
+const std::vector<double> kBytes = {256,       1 << 10, 4 << 10, 16 << 10, 64 << 10,
+                                    256 << 10, 1 << 20, 4 << 20, 16 << 20};
 const std::vector<double> kTokens = {1,   2,    5,    10,   20,    50,    100,   200,
                                      500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 }  // namespace buckets

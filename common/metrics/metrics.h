@@ -44,7 +44,7 @@ using Labels = std::map<std::string, std::string>;
 // Bucket sets of the metric catalogue, in seconds unless the name says otherwise.
 namespace buckets {
 extern const std::vector<double> kTtft, kInterToken, kRequest, kQueue, kOverhead, kStep, kLookup,
-    kTokens;
+    kTokens, kBytes;
 }
 
 // Registry of one program (in `hearth up`: of one node or router). A look-up by labels costs

@@ -26,6 +26,7 @@ void account(RouterCore& core, const TurnFacts& facts) {
     };
     const int status = final_status(facts);
     core.metrics.request_finished(facts.endpoint, status, facts.stream, total);
+    core.metrics.request_size(facts.endpoint, facts.body_bytes);
     if (facts.written != 0) core.metrics.overhead(facts.endpoint, since_start(facts.written));
     if (facts.first_byte != 0)
         core.metrics.first_byte(facts.endpoint, facts.affinity, since_start(facts.first_byte));
