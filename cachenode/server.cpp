@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cachenode/api/handlers.h"
+#include "cachenode/kv/page_hash.h"
 #include "cachenode/metrics.h"
 #include "cachenode/publish/publisher.h"
 #include "cachenode/scheduler/scheduler.h"
@@ -89,6 +90,7 @@ NodeServer::State::~State() {
 }
 
 Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
+    if (auto format = check_page_format(); !format) return format;
     auto made = PromptRenderer::make(checkpoint, config.chat_template);
     if (!made.ok()) return made.error();
     prompts = std::move(*made);

@@ -14,10 +14,12 @@ using engine::TokenId;
 
 TEST(PageHash, IsTheSameOnEveryNode) {
     const PageHash root = root_hash(42, "tenant");
-    const std::vector<TokenId> tokens = {1, 2, 3, 70'000};
-    const PageHash page = chain_hash(root, tokens);
-    EXPECT_EQ(root, (PageHash{0x7ff944f90e036767, 0xdc47c5e9e3d9761e}));
-    EXPECT_EQ(page, (PageHash{0x80716349bf787971, 0x602d168814615aee}));
+    EXPECT_EQ(root, (PageHash{0xb248d37ce9ac13ce, 0x85667caa788eb9fd}));
+    EXPECT_EQ(chain_hash(root, std::vector<TokenId>{0, 1000, 2000}),
+              (PageHash{0x25a17f6cf363b902, 0x487d26fa7128ae7c}));
+    EXPECT_TRUE(check_page_format().ok());  // Those of docs/kv-page-format.md.
+    EXPECT_EQ(page_format_probe(), page_format_probe());
+    EXPECT_NE(page_format_probe(), 0u);
 }
 
 TEST(PageHash, EveryPartOfTheInputCounts) {
