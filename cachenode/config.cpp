@@ -48,10 +48,10 @@ Result<void> check(const NodeConfig& config) {
     if (auto ok = address("listen", config.listen); !ok) return ok;
     if (auto ok = address("advertise", config.advertise); !ok) return ok;
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
-    if (auto ok = address("redis", config.redis); !ok) return ok;
+    if (auto ok = config.redis.check(); !ok) return ok;
     const bool everywhere =
         config.listen.starts_with("0.0.0.0:") || config.listen.starts_with("[::]:");
-    if (everywhere && !config.redis.empty() && config.advertise.empty())
+    if (everywhere && config.redis.used() && config.advertise.empty())
         return bad("advertise", "is required when `listen` names no address that routers can use");
     if (auto ok = one_of("backend", config.backend, kBackends); !ok) return ok;
     if (auto ok = one_of("isa", config.isa, kIsas); !ok) return ok;
@@ -68,6 +68,19 @@ Result<void> check(const NodeConfig& config) {
         return bad("heartbeat_ms", "must be between 50ms and 1m");
     if (config.session_ttl_ms < 1'000) return bad("session_ttl_ms", "must be at least 1s");
     return {};
+}
+
+void declare_redis(Options& options, RedisSettings& redis) {
+    options.add("redis", redis.address, "host:port of Redis; empty = nothing is published");
+    options.add("redis_sentinels", redis.sentinels,
+                "host:port of each Sentinel, in place of `redis`: they say where the master is");
+    options.add("redis_master", redis.master, "What the sentinels call the master");
+    options.add_secret("redis_sentinel_password", redis.sentinel_password,
+                       "Password for AUTH to the sentinels");
+    options.add_secret("redis_password", redis.password, "Password for AUTH");
+    options.add("redis_tls", redis.tls, "Speak TLS to Redis");
+    options.add("redis_ca", redis.ca,
+                "PEM file of those who sign Redis' certificate; empty = the system's");
 }
 
 }  // namespace
@@ -110,11 +123,7 @@ void NodeConfig::declare(Options& options) {
     options.add("default_max_tokens", default_max_tokens, 0, kTokensMax * 16,
                 "Reply length when a request names none; 0 = what the context leaves");
     options.add("weight", weight, 0.01, 100.0, "Share of new sessions relative to other nodes");
-    options.add("redis", redis, "host:port of Redis; empty = nothing is published");
-    options.add_secret("redis_password", redis_password, "Password for AUTH");
-    options.add("redis_tls", redis_tls, "Speak TLS to Redis");
-    options.add("redis_ca", redis_ca,
-                "PEM file of those who sign Redis' certificate; empty = the system's");
+    declare_redis(options, redis);
     options.add("cluster", cluster, "Name that separates fleets in one Redis");
     options.add_duration_ms("heartbeat_ms", heartbeat_ms,
                             "Time between node records; a record lives three of them");

@@ -6,6 +6,7 @@
 
 #include "common/config/options.h"
 #include "common/net/tls.h"
+#include "common/redis/settings.h"
 
 namespace hearth {
 
@@ -32,10 +33,7 @@ struct NodeConfig {
     std::int64_t connections_per_address_max = 0;  // 0 = no bound.
     std::int64_t default_max_tokens = 1024;  // Of a request that names none; 0 = what is left.
     double weight = 1.0;
-    std::string redis;  // host:port; empty = not published.
-    std::string redis_password;
-    bool redis_tls = false;
-    std::string redis_ca;  // PEM file; empty = the system's.
+    RedisSettings redis;  // Not used = nothing is published.
     std::string cluster = "default";
     std::int64_t heartbeat_ms = 1'000;  // Node record lives three heartbeats.
     std::int64_t session_ttl_ms = 86'400'000;

@@ -8,7 +8,7 @@
 
 #include "common/net/http_server.h"
 #include "router/session/session_key.h"
-#include "router/trace/span_exporter.h"
+#include "router/trace/collector_url.h"
 
 namespace hearth {
 namespace {
@@ -91,7 +91,7 @@ Result<void> check(const RouterConfig& config) {
     if (auto ok = check_address("admin_listen", config.admin_listen); !ok) return ok;
     if (config.admin_token.empty() && !is_loopback(config.admin_listen))
         return bad("admin_listen", "beyond loopback the admin API needs an admin_token");
-    if (auto ok = check_address("redis", config.redis); !ok) return ok;
+    if (auto ok = config.redis.check(); !ok) return ok;
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
     if (auto tls = upstream_tls_of(config); !tls) return tls.error();
     if (auto ok = check_nodes(config); !ok) return ok;
@@ -171,6 +171,19 @@ void declare_admission(Options& options, RouterConfig& config) {
                             "Longest wait of a turn in the queue, then 503");
 }
 
+void declare_redis(Options& options, RedisSettings& redis) {
+    options.add("redis", redis.address, "host:port of Redis; empty = the nodes of the list only");
+    options.add("redis_sentinels", redis.sentinels,
+                "host:port of each Sentinel, in place of `redis`: they say where the master is");
+    options.add("redis_master", redis.master, "What the sentinels call the master");
+    options.add_secret("redis_sentinel_password", redis.sentinel_password,
+                       "Password for AUTH to the sentinels");
+    options.add_secret("redis_password", redis.password, "Password for AUTH");
+    options.add("redis_tls", redis.tls, "Speak TLS to Redis");
+    options.add("redis_ca", redis.ca,
+                "PEM file of those who sign Redis' certificate; empty = the system's");
+}
+
 void declare_tls(RouterConfig& config, Options& options) {
     options.add("tls_cert", config.tls.cert,
                 "PEM file of the certificate and its chain; `listen` then speaks HTTPS only");
@@ -234,11 +247,7 @@ void RouterConfig::declare(Options& options) {
     options.add("decisions_kept", decisions_kept, 0, 10'000'000,
                 "Sessions whose last 8 turns the admin API can explain; about 1 KiB each");
     declare_clients(options, *this);
-    options.add("redis", redis, "host:port of Redis; empty = the nodes of the list only");
-    options.add_secret("redis_password", redis_password, "Password for AUTH");
-    options.add("redis_tls", redis_tls, "Speak TLS to Redis");
-    options.add("redis_ca", redis_ca,
-                "PEM file of those who sign Redis' certificate; empty = the system's");
+    declare_redis(options, redis);
     options.add("cluster", cluster, "Name that separates fleets in one Redis");
     options.add_entries("nodes", "Static nodes, each with id, address and weight (default 1)",
                         [this](const std::map<std::string, std::string>& fields) -> Result<void> {

@@ -7,6 +7,7 @@
 
 #include "common/config/options.h"
 #include "common/net/tls.h"
+#include "common/redis/settings.h"
 #include "router/admission/tenants.h"
 
 namespace hearth {
@@ -32,10 +33,7 @@ struct RouterConfig {
     std::int64_t body_timeout_ms = 30'000;
     std::int64_t body_rate_min = 500;  // Bytes a second; 0 = any.
     std::int64_t write_timeout_ms = 30'000;
-    std::string redis;  // host:port; empty = static nodes only.
-    std::string redis_password;
-    bool redis_tls = false;
-    std::string redis_ca;  // PEM file; empty = the system's.
+    RedisSettings redis;  // Not used = static nodes only.
     std::string cluster = "default";
     std::vector<StaticNode> nodes;             // YAML list `nodes:` of {id, address, weight}.
     std::vector<std::string> session_headers;  // Looked at first, before the built-in names.

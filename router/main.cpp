@@ -63,17 +63,10 @@ Task<void> live(Life& life) {
 }
 
 std::unique_ptr<RedisStore> make_store(asio::io_context& io, const RouterConfig& config) {
-    if (config.redis.empty()) return nullptr;
-    RedisOptions options;
-    options.address = config.redis;
-    options.password = config.redis_password;
-    if (config.redis_tls) {
-        auto tls = TlsContext::client({config.redis_ca, "", "", ""});
-        if (!tls) throw std::runtime_error("redis_ca: " + tls.error().message);
-        options.tls = std::move(*tls);
-    }
-    options.cluster = config.cluster;
-    return std::make_unique<RedisStore>(io, options);
+    if (!config.redis.used()) return nullptr;
+    auto options = config.redis.options(config.cluster);
+    if (!options) throw std::runtime_error(options.error().message);
+    return std::make_unique<RedisStore>(io, std::move(*options));
 }
 
 // Log lines of one turn of the loop leave in one call, not one each.

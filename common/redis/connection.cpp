@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/net/http_server.h"
+#include "common/redis/dial.h"
 
 namespace hearth {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPingGap{500};
-constexpr milliseconds kConnectTimeoutMin{1'000};
 constexpr milliseconds kBackoffMin{50};
 constexpr milliseconds kBackoffMax{2'000};
 constexpr MonotonicNs kSteadyAfter = 5 * kSecond;  // A link that lived so long resets the back-off.
@@ -65,7 +65,8 @@ Task<void> RedisStore::Connection::run() {
         if (link_) link_->close(why);
         if (is_news(why.message))
             log::warn("redis unavailable", {{"address", target_}, {"error", why.message}});
-        if (!opened) target_ = options_.address;  // Whoever was redirected to is not there.
+        // Whoever was redirected to is not there.
+        if (!opened && options_.sentinels.empty()) target_ = options_.address;
         if (clock.now() - began > kSteadyAfter) backoff = kBackoffMin;
         const auto half = static_cast<std::uint64_t>(backoff.count() / 2 + 1);
         pause_.expires_after(backoff / 2 + milliseconds(jitter_.below(half)));
@@ -75,42 +76,14 @@ Task<void> RedisStore::Connection::run() {
     }
 }
 
-Task<Result<std::vector<Tcp::endpoint>>> RedisStore::Connection::resolve() {
-    auto place = split_host_port(target_);
-    if (!place) co_return place.error();
-    std::vector<Tcp::endpoint> endpoints;
-    boost::system::error_code failed;
-    // A literal address needs no resolver, whose look-ups cannot be interrupted.
-    const auto literal = asio::ip::make_address(place->first, failed);
-    if (!failed) {
-        endpoints.emplace_back(literal, place->second);
-        co_return endpoints;
-    }
-    failed.clear();
-    Tcp::resolver resolver(io_);
-    const auto found =
-        co_await resolver.async_resolve(place->first, std::to_string(place->second),
-                                        asio::redirect_error(asio::use_awaitable, failed));
-    if (failed)
-        co_return make_error(ErrorCode::kUnavailable, "cannot resolve: " + failed.message());
-    for (const auto& entry : found) endpoints.push_back(entry.endpoint());
-    co_return endpoints;
-}
-
 Task<Result<void>> RedisStore::Connection::open() {
-    auto endpoints = co_await resolve();
-    if (!endpoints) co_return endpoints.error();
-    Result<void> connected = make_error(ErrorCode::kUnavailable, "the name has no address");
-    for (const Tcp::endpoint& endpoint : *endpoints) {
-        if (stopped_) co_return make_error(ErrorCode::kCancelled, "stopped");
-        link_ = std::make_shared<Link>(io_);
-        Link::Security security;
-        security.tls = options_.tls;
-        security.host = split_host_port(target_)->first;
-        connected = co_await link_->connect(endpoint, std::move(security),
-                                            std::max(options_.command_timeout, kConnectTimeoutMin));
-        if (connected) break;
+    if (!options_.sentinels.empty()) {
+        auto master = co_await find_master(io_, options_, link_);
+        if (!master) co_return master.error();
+        target_ = std::move(*master);
     }
+    if (stopped_) co_return make_error(ErrorCode::kCancelled, "stopped");
+    const auto connected = co_await dial(io_, target_, options_, link_);
     if (!connected) co_return connected;
     auto greeted = co_await greet();
     ready_ = greeted.ok();
@@ -126,10 +99,15 @@ Task<Result<void>> RedisStore::Connection::greet() {
     if (options_.database != 0)
         commands.push_back(command_of("SELECT", std::to_string(options_.database)));
     commands.push_back(command_of("PING"));
+    // A sentinel may not know yet that its master became a replica (sentinel-clients, step 3).
+    if (!options_.sentinels.empty()) commands.push_back(command_of("ROLE"));
     auto replies = co_await link_->exchange(std::move(commands), options_.command_timeout);
     if (!replies) co_return replies.error();
     for (const Reply& reply : *replies)
         if (reply.kind == Reply::Kind::kError) co_return error_of(reply);
+    const Reply& role = replies->back();
+    if (!role.items.empty() && role.items.front().text != "master")
+        co_return make_error(ErrorCode::kUnavailable, "is no master: " + role.items.front().text);
     co_return Result<void>();
 }
 

@@ -38,14 +38,13 @@ class RedisStore::Connection : public std::enable_shared_from_this<Connection> {
   private:
     Task<void> run();
     Task<Result<void>> open();   // Makes link_ and greets.
-    Task<Result<void>> greet();  // AUTH, SELECT, PING.
+    Task<Result<void>> greet();  // AUTH, SELECT, PING; with sentinels ROLE too.
     Task<void> watch();          // Returns when the link is closed.
-    Task<Result<std::vector<Tcp::endpoint>>> resolve();
     void react(Link& link, const Reply& error);
 
     asio::io_context& io_;
-    const RedisOptions options_;
-    std::string target_;  // host:port; another than the option's after MOVED.
+    RedisOptions options_;  // The sentinels change places.
+    std::string target_;    // host:port; another than the option's after MOVED or by Sentinel.
     std::shared_ptr<Link> link_;
     asio::steady_timer pause_;  // Between two attempts.
     bool ready_ = false;        // link_ was greeted.

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/net/tls.h"
 #include "common/redis/metadata_store.h"
@@ -10,8 +11,11 @@
 namespace hearth {
 
 struct RedisOptions {
-    std::string address = "127.0.0.1:6379";
-    std::string username, password;  // AUTH when password is not empty.
+    std::string address = "127.0.0.1:6379";  // Unless there are sentinels.
+    std::vector<std::string> sentinels;      // host:port each; asked where the master is.
+    std::string master_name = "mymaster";    // As the sentinels call it.
+    std::string sentinel_password;           // AUTH to them when not empty.
+    std::string username, password;          // AUTH when password is not empty.
     int database = 0;
     std::shared_ptr<const TlsContext> tls;           // Null: plain TCP.
     std::string cluster = "default";                 // Keys start with hearth:{cluster}:

@@ -51,7 +51,8 @@ std::string fingerprint_of(const LoadedConfig& loaded) {
         sha.add(std::string_view("\n"));
     }
     // Settings say of a secret only that it is set.
-    for (const std::string* secret : {&loaded.config.session_secret, &loaded.config.redis_password,
+    for (const std::string* secret : {&loaded.config.session_secret, &loaded.config.redis.password,
+                                      &loaded.config.redis.sentinel_password,
                                       &loaded.config.upstream_api_key, &loaded.config.admin_token})
         sha.add(std::to_string(secret->size()) + ":" + *secret);
     constexpr std::string_view kDigits = "0123456789abcdef";
@@ -102,7 +103,9 @@ ReloadReport compare(const LoadedConfig& before, const LoadedConfig& after) {
         if (a != b && !listed) note(name);
     };
     secret("session_secret", before.config.session_secret, after.config.session_secret);
-    secret("redis_password", before.config.redis_password, after.config.redis_password);
+    secret("redis_password", before.config.redis.password, after.config.redis.password);
+    secret("redis_sentinel_password", before.config.redis.sentinel_password,
+           after.config.redis.sentinel_password);
     secret("upstream_api_key", before.config.upstream_api_key, after.config.upstream_api_key);
     secret("admin_token", before.config.admin_token, after.config.admin_token);
     return report;

@@ -3,28 +3,19 @@
 
 #include <deque>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "common/base/clock.h"
-#include "common/base/result.h"
 #include "router/task_group.h"
+#include "router/trace/collector_url.h"
 #include "router/trace/trace_context.h"
 
 namespace hearth {
 
 class HttpClient;
 class RouterMetrics;
-
-// Where a collector listens: http(s)://host[:port][/path].
-struct CollectorUrl {
-    bool tls = false;
-    std::string host_port;
-    std::string path;  // Default "/v1/traces", as OTLP/HTTP has it.
-};
-Result<CollectorUrl> parse_collector_url(std::string_view url);
 
 // A server span; names of attributes follow OpenTelemetry's conventions where there is one.
 struct Span {

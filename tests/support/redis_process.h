@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -148,6 +149,11 @@ class RedisProcess {
             "redis-server", "--port", std::to_string(port_), "--bind", "127.0.0.1", "--save", "",
             "--dir",        folder_,  "--logfile",           "log"};
         words.insert(words.end(), arguments_.begin(), arguments_.end());
+        if (std::find(words.begin(), words.end(), "--sentinel") != words.end()) {
+            // A sentinel wants a file that it can write its state to.
+            words.insert(words.begin() + 1, folder_ + "/sentinel.conf");
+            std::ofstream(words[1]).flush();
+        }
         std::vector<char*> argv;
         for (std::string& word : words) argv.push_back(word.data());
         argv.push_back(nullptr);
