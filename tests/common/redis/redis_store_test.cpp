@@ -1,85 +1,8 @@
 // RedisStore against a real redis-server that is killed, frozen, full, locked, or spoilt by others.
-#include "common/redis/redis_store.h"
-
-#include <gtest/gtest.h>
-
-#include "common/base/log.h"
-#include "tests/support/certificates.h"
-#include "tests/support/redis_process.h"
-#include "tests/support/run_task.h"
+#include "tests/common/redis/redis_store_fixture.h"
 
 namespace hearth {
 namespace {
-
-using std::chrono::milliseconds;
-
-constexpr milliseconds kLong = std::chrono::minutes(10);
-const SessionKey kKey{1, 2};
-const SessionRecord kRecord{"a", "g1", 1, 100, 2, "device"};
-
-// Deadlines that a busy machine keeps; tests about deadlines set their own.
-RedisOptions patient() {
-    RedisOptions options;
-    options.command_timeout = options.lookup_timeout = std::chrono::seconds(10);
-    return options;
-}
-
-class RedisStoreTest : public testing::Test {
-  protected:
-    void SetUp() override {
-        if (!RedisProcess::available()) GTEST_SKIP() << "redis-server is not installed";
-    }
-    void TearDown() override {
-        // A store that was stopped leaves nothing behind.
-        store_.reset();
-        io_.restart();
-        io_.run_for(std::chrono::seconds(5));
-        EXPECT_TRUE(io_.stopped()) << "something still runs after the store is gone";
-    }
-
-    void start_server(std::vector<std::string> arguments = {}) {
-        redis_ = std::make_unique<RedisProcess>(std::move(arguments));
-        options_.address = redis_->address();
-    }
-    void start_store() {
-        store_ = std::make_unique<RedisStore>(io_, options_);
-        store_->start();
-    }
-    void start_both(std::vector<std::string> arguments = {}) {
-        start_server(std::move(arguments));
-        start_store();
-        ASSERT_TRUE(becomes(true));
-    }
-    bool becomes(bool up, milliseconds limit = std::chrono::seconds(10)) {
-        return run_task(io_, eventually(
-                                 io_, [this, up] { return store_->up() == up; }, limit));
-    }
-    template <typename T>
-    T run(Task<T> task) {
-        return run_task(io_, std::move(task));
-    }
-    Result<void> publish(const SessionKey& key = kKey) {
-        return run(store_->publish_session(key, kRecord, kLong));
-    }
-    Result<void> publish_node(const std::string& id) {
-        NodeRecord record;
-        record.node_id = id;
-        record.generation = "1";
-        return run(store_->publish_node(record, kLong));
-    }
-    // How long the act took.
-    template <typename Act>
-    double seconds_of(Act act) {
-        const MonotonicNs began = SystemClock::instance().now();
-        act();
-        return seconds(SystemClock::instance().now() - began);
-    }
-
-    asio::io_context io_;
-    RedisOptions options_ = patient();
-    std::unique_ptr<RedisProcess> redis_;
-    std::unique_ptr<RedisStore> store_;
-};
 
 TEST_F(RedisStoreTest, KeysShareOneSlotAndRecordsExpire) {
     options_.cluster = "blue";
@@ -424,67 +347,6 @@ TEST_F(RedisStoreTest, AMasterThatBecameAReplicaIsLeft) {
     ASSERT_EQ(redis_->ask({"REPLICAOF", "NO", "ONE"}).text, "OK");
     ASSERT_TRUE(becomes(true));
     EXPECT_TRUE(publish().ok());
-}
-
-// A sentinel that has a master of that name; without replicas it decides nothing by itself.
-class SentinelTest : public RedisStoreTest {
-  protected:
-    void start_sentinel(const std::string& name, const RedisProcess& master) {
-        sentinel_ = std::make_unique<RedisProcess>(std::vector<std::string>{"--sentinel"});
-        lead_to(name, master);
-        options_.sentinels = {"127.0.0.1:1", sentinel_->address()};  // The first is down.
-        options_.master_name = name;
-        options_.address.clear();
-    }
-    void lead_to(const std::string& name, const RedisProcess& master) {
-        sentinel_->ask({"SENTINEL", "REMOVE", name});
-        const std::string port = std::to_string(master.port());
-        ASSERT_EQ(sentinel_->ask({"SENTINEL", "MONITOR", name, "127.0.0.1", port, "1"}).text, "OK");
-    }
-
-    std::unique_ptr<RedisProcess> sentinel_;
-};
-
-TEST_F(SentinelTest, TheStoreFollowsTheMasterThatTheSentinelsName) {
-    start_server();
-    start_sentinel("hearth-main", *redis_);
-    start_store();
-    ASSERT_TRUE(becomes(true));
-    EXPECT_TRUE(publish_node("node-1").ok());
-    EXPECT_EQ(redis_->ask({"SCARD", "hearth:{default}:nodes"}).integer, 1);
-
-    RedisProcess successor;
-    lead_to("hearth-main", successor);
-    redis_->kill_now();
-    ASSERT_TRUE(becomes(false));
-    ASSERT_TRUE(becomes(true));
-    EXPECT_TRUE(publish_node("node-2").ok());
-    EXPECT_EQ(successor.ask({"SCARD", "hearth:{default}:nodes"}).integer, 1);
-}
-
-TEST_F(SentinelTest, AReplicaIsNotTakenForTheMaster) {
-    RedisProcess master;
-    start_server();
-    ASSERT_EQ(redis_->ask({"REPLICAOF", "127.0.0.1", std::to_string(master.port())}).text, "OK");
-    start_sentinel("m", *redis_);  // It has not noticed.
-    testing::internal::CaptureStderr();
-    start_store();
-    EXPECT_FALSE(becomes(true, milliseconds(200)));
-    lead_to("m", master);
-    EXPECT_TRUE(becomes(true));
-    const std::string said = testing::internal::GetCapturedStderr();
-    EXPECT_NE(said.find("is no master: slave"), std::string::npos) << said;
-}
-
-TEST_F(SentinelTest, AMasterThatNobodyKnowsIsSaidWithItsName) {
-    start_server();
-    start_sentinel("m", *redis_);
-    options_.master_name = "other";
-    testing::internal::CaptureStderr();
-    start_store();
-    EXPECT_FALSE(becomes(true, milliseconds(200)));
-    const std::string said = testing::internal::GetCapturedStderr();
-    EXPECT_NE(said.find("knows no master named 'other'"), std::string::npos) << said;
 }
 
 TEST_F(RedisStoreTest, SpoiltRecordsAreIgnoredAndReplaced) {
