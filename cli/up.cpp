@@ -99,6 +99,8 @@ int up(const UpFlags& flags) {
     RouterConfig config;
     config.listen = flags.listen;
     config.admin_listen = flags.admin_listen.empty() ? kAdminDefault : flags.admin_listen;
+    // The nodes share this process' cores: a session that leaves a busy one gains nothing.
+    config.spill_margin_ms = 3'600'000;
     auto router = std::make_unique<RouterServer>(io, config, &store, clock);
     auto started = router->start();
     if (!started && flags.admin_listen.empty()) {

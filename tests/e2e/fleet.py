@@ -180,8 +180,10 @@ class Fleet:
         return self.start(name, command)
 
     def start_router(self, name="router", *flags):
+        # All nodes share this machine's cores, so leaving one for another gains nothing, and whether
+        # it seems to would be a matter of timing.
         command = [BIN / "hearth-router", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-                   *flags]
+                   "--spill-margin-ms", "1h", *flags]
         if self.redis:
             command += ["--redis", self.redis]
         address = self.start(name, command)
