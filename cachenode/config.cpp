@@ -64,6 +64,10 @@ Result<void> check(const NodeConfig& config) {
     if (config.body_bytes_max < 1024) return bad("body_bytes_max", "must be at least 1024");
     if (config.body_memory < config.body_bytes_max)
         return bad("body_memory", "must be at least body_bytes_max");
+    if (config.kv_ttl_ms != 0 && config.kv_ttl_ms < 1'000)
+        return bad("kv_ttl_ms", "must be 0 or at least 1s");
+    if (config.follow_up_bonus_ms < 0 || config.follow_up_bonus_ms > 86'400'000)
+        return bad("follow_up_bonus_ms", "must be between 0 and 24h");
     if (config.heartbeat_ms < 50 || config.heartbeat_ms > 60'000)
         return bad("heartbeat_ms", "must be between 50ms and 1m");
     if (config.session_ttl_ms < 1'000) return bad("session_ttl_ms", "must be at least 1s");
@@ -113,6 +117,11 @@ void NodeConfig::declare(Options& options) {
     options.add("chunk_tokens_max", chunk_tokens_max, 1, kTokensMax,
                 "Largest piece of one prompt in a step");
     options.add("cache", cache, "Reuse KV across turns; false computes every prompt whole");
+    options.add_duration_ms("kv_ttl_ms", kv_ttl_ms,
+                            "KV that nobody used for so long is dropped; 0 = kept while it fits");
+    options.add_duration_ms("follow_up_bonus_ms", follow_up_bonus_ms,
+                            "By how much a chat that came back counts as younger at eviction");
+    options.add("kv_verify", kv_verify, "Check the bytes of cached KV whenever it is used");
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
     options.add_bytes("body_memory", body_memory,
                       "Memory for all request bodies that are being read; beyond it 503");

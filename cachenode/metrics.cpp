@@ -80,6 +80,12 @@ void NodeMetrics::declare_counters() {
     evicted_.counter = metrics_.counter("hearth_cache_evicted_blocks_total",
                                         "Blocks evicted from a tier, by reason.",
                                         {{"tier", kDevice}, {"reason", "lru"}});
+    expired_.counter = metrics_.counter("hearth_cache_evicted_blocks_total",
+                                        "Blocks evicted from a tier, by reason.",
+                                        {{"tier", kDevice}, {"reason", "ttl"}});
+    corrupt_.counter = metrics_.counter("hearth_cache_corrupt_blocks_total",
+                                        "Blocks whose bytes had changed when they were found.",
+                                        {{"tier", kDevice}});
     for (std::size_t op = 0; op < kOperations.size(); ++op)
         for (const char* result : {"ok", "timeout", "error"})
             directory_[op][result] =
@@ -140,6 +146,11 @@ void NodeMetrics::declare_gauges(const NodeMetricsFacts& facts) {
     blocks_free_ = blocks("free");
     sessions_ =
         metrics_.gauge("hearth_cache_sessions", "Sessions with KV in a tier.", {{"tier", kDevice}});
+    blocks_kept_ =
+        metrics_.gauge("hearth_cache_kept_blocks", "Blocks under a soft pin.", {{"tier", kDevice}});
+    residence_ = metrics_.gauge("hearth_cache_residence_seconds",
+                                "Time from last use to eviction, of recently evicted blocks.",
+                                {{"tier", kDevice}});
     directory_up_ = metrics_.gauge("hearth_directory_up",
                                    "1 when the metadata store answers, 0 when running without it.");
     for (const NodeState state : {NodeState::kStarting, NodeState::kReady, NodeState::kDraining})
@@ -208,6 +219,8 @@ void NodeMetrics::follow(const SchedulerStats& stats) {
     generated_.follow(stats.generated_tokens);
     canonical_.follow(stats.canonical_tokens);
     evicted_.follow(stats.evicted_pages);
+    expired_.follow(stats.expired_pages);
+    corrupt_.follow(stats.corrupt_pages);
 }
 
 std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bool directory_up) {
@@ -221,6 +234,8 @@ std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bo
     blocks_idle_.set(static_cast<double>(idle));
     blocks_free_.set(static_cast<double>(stats.pages_total - stats.pages_used));
     sessions_.set(static_cast<double>(stats.sessions));
+    blocks_kept_.set(static_cast<double>(stats.kept_pages));
+    residence_.set(stats.residence_s);
     directory_up_.set(directory_up ? 1 : 0);
     for (const auto& [each, gauge] : state_) gauge.set(each == state ? 1 : 0);
     return metrics_.expose();

@@ -53,7 +53,7 @@ class NodeMetrics {
     std::string model_;
 
     Follower prompt_device_, prompt_computed_, reusable_, reused_, ceiling_, full_ceiling_,
-        generated_, evicted_;
+        generated_, evicted_, expired_, corrupt_;
     Follower canonical_;
     Follower first_turns_, full_hits_, partial_hits_, misses_;
     std::map<std::string, Follower> missed_;
@@ -66,7 +66,8 @@ class NodeMetrics {
     std::array<std::map<std::string, Counter>, 3> directory_;  // By operation, result.
     Counter directory_dropped_;
 
-    Gauge running_, waiting_, tier_bytes_, tier_capacity_, sessions_, directory_up_;
+    Gauge running_, waiting_, tier_bytes_, tier_capacity_, sessions_, directory_up_, blocks_kept_,
+        residence_;
     Gauge blocks_active_, blocks_idle_, blocks_free_;
     std::map<NodeState, Gauge> state_;
 };

@@ -38,6 +38,9 @@ SchedulerOptions scheduler_options(const NodeConfig& config, std::uint64_t finge
     out.chunk_tokens_max = static_cast<std::int32_t>(config.chunk_tokens_max);
     out.kv_bytes_max = config.kv_memory;
     out.cache = config.cache;
+    out.kv_ttl = config.kv_ttl_ms * kMs;
+    out.follow_up_bonus = config.follow_up_bonus_ms * kMs;
+    out.kv_verify = config.kv_verify;
     return out;
 }
 

@@ -145,6 +145,8 @@ std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<P
     turn_.stop = asked.stop;
     turn_.stop_token_ids = asked.stop_token_ids;
     turn_.cache_read = turn_.cache_write = asked.cache_prompt;
+    if (headers_.follow_up_bonus_s) turn_.follow_up_bonus = *headers_.follow_up_bonus_s * kSecond;
+    turn_.keep_for = headers_.keep_s * kSecond;
     if (headers_.deadline_ms) turn_.deadline = turn_.arrived + *headers_.deadline_ms * kMs;
     stream_wanted_ = asked.stream;
     if (auto error = set_max_tokens(asked)) return error;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kRequestIdBytesMax = 128;
 constexpr std::size_t kTenantDigitsMax = 64;
+constexpr std::int64_t kKeepSecondsMax = 86'400;
 constexpr std::int64_t kDeadlineMsMax = 86'400'000;
 
 bool is_hex(std::string_view text) {
@@ -62,6 +63,20 @@ std::optional<ApiError> read_turn_headers(const RequestHead& head, TurnHeaders& 
             return bad_header(header::kDeadline, "must be milliseconds, 0 to 86400000");
         out.deadline_ms = ms;
     }
+    const auto seconds_of = [&head](std::string_view name, std::int64_t& value) {
+        const std::string_view text = head.find(name);
+        const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+        return parsed.ec == std::errc{} && parsed.ptr == text.data() + text.size() && value >= 0 &&
+               value <= kKeepSecondsMax;
+    };
+    if (!head.find(header::kFollowUpBonus).empty()) {
+        std::int64_t bonus_s = 0;
+        if (!seconds_of(header::kFollowUpBonus, bonus_s))
+            return bad_header(header::kFollowUpBonus, "must be seconds, 0 to 86400");
+        out.follow_up_bonus_s = bonus_s;
+    }
+    if (!head.find(header::kKeep).empty() && !seconds_of(header::kKeep, out.keep_s))
+        return bad_header(header::kKeep, "must be seconds, 0 to 86400");
     if (const std::string_view text = head.find(header::kEpoch); !text.empty()) {
         const char* end = text.data() + text.size();
         const auto parsed = std::from_chars(text.data(), end, out.epoch);

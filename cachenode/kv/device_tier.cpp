@@ -1,26 +1,27 @@
 // Promises are counted against what is free or can be made free.
 #include "cachenode/kv/device_tier.h"
 
-#include <algorithm>
-
 #include "common/base/check.h"
 
 namespace hearth {
 namespace {
 
-// Planning an eviction looks at every cached page, so a large pool evicts some pages at once.
-constexpr std::int64_t kEvictionShare = 256;
+constexpr std::int64_t kGhostsPerPage = 2;  // 8 bytes each.
+constexpr std::int64_t kKeptShare = 4;
 
-// Ghosts cost some tens of bytes each, pages many thousands.
-constexpr std::int64_t kGhostsPerPage = 4;
+PrefixTreePolicy with_limit(PrefixTreePolicy policy, std::int64_t pages) {
+    if (policy.kept_pages_max == 0) policy.kept_pages_max = pages / kKeptShare;
+    return policy;
+}
 
 }  // namespace
 
 DeviceTier::DeviceTier(std::size_t page_bytes, std::int64_t bytes_max,
-                       std::uint64_t model_fingerprint)
+                       std::uint64_t model_fingerprint, PrefixTreePolicy policy)
     : pool_(page_bytes, bytes_max),
       tree_(model_fingerprint, page_bytes,
-            static_cast<std::size_t>(kGhostsPerPage * pool_.pages_total())) {}
+            static_cast<std::size_t>(kGhostsPerPage * pool_.pages_total()), chain_hash,
+            with_limit(policy, pool_.pages_total())) {}
 
 bool DeviceTier::promise(std::int64_t pages) {
     CHECK(pages >= 0);
@@ -37,7 +38,7 @@ void DeviceTier::take_back_promise(std::int64_t pages) {
 Page DeviceTier::acquire() {
     take_back_promise(1);
     if (Page page = pool_.acquire()) return page;
-    tree_.evict(std::max<std::int64_t>(1, pool_.pages_total() / kEvictionShare));
+    tree_.evict(1);
     Page page = pool_.acquire();
     CHECK_MSG(page, "a promised KV page is not there");
     return page;

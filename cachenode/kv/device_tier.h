@@ -14,7 +14,9 @@ namespace hearth {
 // was admitted never lacks a page and is never thrown out for another.
 class DeviceTier {
   public:
-    DeviceTier(std::size_t page_bytes, std::int64_t bytes_max, std::uint64_t model_fingerprint);
+    // A limit of 0 in `policy` for kept pages stands for a quarter of them all.
+    DeviceTier(std::size_t page_bytes, std::int64_t bytes_max, std::uint64_t model_fingerprint,
+               PrefixTreePolicy policy = {});
 
     // Sets `pages` aside for a sequence, in number only; false when they cannot be had now.
     bool promise(std::int64_t pages);

@@ -2,29 +2,39 @@
 #pragma once
 
 #include <cstddef>
-#include <unordered_map>
-#include <vector>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
 
 #include "cachenode/kv/page_hash.h"
 
 namespace hearth {
 
-// Bounded; the oldest memory goes first. So far the one fate of a page is to be evicted.
-// Owned by the prefix tree.
+enum class PageFate : std::uint8_t { kUnknown = 0, kEvicted = 1, kExpired = 2 };
+
+// Bounded, 8 bytes a ghost: sets of four by hash, in which the oldest memory goes first. A page is
+// known by 62 of its hash's bits; a wrong one gives a miss a wrong reason. Owned by the prefix
+// tree.
 class GhostList {
   public:
-    explicit GhostList(std::size_t ghosts_max);
+    explicit GhostList(std::size_t ghosts_max);  // Rounded up to whole sets.
 
-    void evicted(const PageHash& hash);
-    bool was_evicted(const PageHash& hash) const { return known_.contains(hash); }
-    void cached_again(const PageHash& hash) { known_.erase(hash); }
-    std::size_t size() const { return known_.size(); }
+    void gone(const PageHash& hash, PageFate fate);
+    PageFate fate(const PageHash& hash) const;
+    void cached_again(const PageHash& hash);
+    std::size_t size() const { return size_; }
 
   private:
-    std::size_t ghosts_max_;
-    std::vector<PageHash> ring_;  // In order of eviction; may name pages that came back.
-    std::size_t next_ = 0;
-    std::unordered_map<PageHash, std::size_t> known_;  // To its slot of the ring.
+    static constexpr std::size_t kWays = 4;
+    struct Free {
+        void operator()(std::uint64_t* slots) const { std::free(slots); }
+    };
+    std::uint64_t* set_of(const PageHash& hash) const { return &slots_[hash.low % sets_ * kWays]; }
+
+    std::size_t sets_;
+    std::size_t size_ = 0;
+    // Of a set the oldest first, zeros last. Memory that was never written takes no room.
+    std::unique_ptr<std::uint64_t[], Free> slots_;
 };
 
 }  // namespace hearth

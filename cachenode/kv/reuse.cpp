@@ -39,6 +39,9 @@ class Account {
 const char* to_string(MissReason reason) {
     switch (reason) {
         case MissReason::kEvicted: return "evicted";
+        case MissReason::kExpired: return "expired";
+        case MissReason::kCorrupt: return "corrupt";
+        case MissReason::kSalt: return "salt";
         case MissReason::kCapacity: return "capacity";
         case MissReason::kDiverged: return "diverged";
         case MissReason::kRerouted: return "rerouted";
@@ -79,20 +82,20 @@ Reuse account_reuse(const ReuseQuestion& q) {
     bool is_edited = false;  // The history left the text of the last turn before that turn's end.
     if (q.last != nullptr) {
         const std::int64_t common = common_prefix_tokens(q.prompt, q.last->tokens);
-        account.reusable_up_to(std::min(common, q.last->stored), MissReason::kEvicted);
+        account.reusable_up_to(std::min(common, q.last->stored), q.lost);
         account.reusable_up_to(common, q.last->unstored);
         account.reusable_up_to(common + q.same_text, MissReason::kDiverged);
         is_edited = common + q.same_text < static_cast<std::int64_t>(q.last->tokens.size());
     }
     // Other turns of the session, in their own words: what their pages and ghosts say.
-    account.reusable_up_to(std::min(std::max(q.known, q.cached), q.history_tokens),
-                           MissReason::kEvicted);
+    account.reusable_up_to(std::min(std::max(q.known, q.cached), q.history_tokens), q.lost);
     const bool is_elsewhere = q.last == nullptr ? q.has_session : q.hint.known && !is_edited;
     if (is_elsewhere) {
         const std::int64_t held = q.hint.tokens > 0 ? q.hint.tokens : q.history_tokens;
         const bool is_lost = q.hint.known && !q.hint.node_alive;
-        account.reusable_up_to(std::min(held, q.history_tokens),
-                               is_lost ? MissReason::kNodeLost : MissReason::kRerouted);
+        account.reusable_up_to(std::min(held, q.history_tokens), q.is_other_salt ? MissReason::kSalt
+                                                                 : is_lost ? MissReason::kNodeLost
+                                                                           : MissReason::kRerouted);
     }
     return account.result();
 }

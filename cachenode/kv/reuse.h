@@ -24,6 +24,8 @@ struct ReuseQuestion {
     std::int64_t known = 0;      // Cached, or were until evicted, whoever computed them.
     std::int64_t same_text = 0;  // By same_text_tokens(), after the common prefix.
     bool declined = false;
+    MissReason lost = MissReason::kEvicted;  // What became of pages that were stored here.
+    bool is_other_salt = false;              // The session is known here, under another salt only.
 };
 
 // Invariants: reused + sum(missed) == reusable <= prompt.size() - 1; reused <= cached; no zeros.

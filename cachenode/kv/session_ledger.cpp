@@ -32,6 +32,7 @@ void SessionLedger::put(const SessionKey& session, const std::string& salt, Sess
     } else {
         entries_.push_front({Key(session, salt), std::move(turn)});
         by_key_[entries_.front().key] = entries_.begin();
+        ++salts_[session];
         bytes_ += bytes_of(entries_.front());
     }
     while (!entries_.empty() && (sessions() > sessions_max_ || bytes_ > bytes_max_)) {
@@ -39,9 +40,17 @@ void SessionLedger::put(const SessionKey& session, const std::string& salt, Sess
     }
 }
 
+bool SessionLedger::has_other_salt(const SessionKey& session, const std::string& salt) const {
+    const auto salts = salts_.find(session);
+    if (salts == salts_.end()) return false;
+    return salts->second > (by_key_.contains(Key(session, salt)) ? 1 : 0);
+}
+
 void SessionLedger::forget_oldest() {
     bytes_ -= bytes_of(entries_.back());
     by_key_.erase(entries_.back().key);
+    const auto salts = salts_.find(entries_.back().key.first);
+    if (--salts->second == 0) salts_.erase(salts);
     entries_.pop_back();
 }
 

@@ -32,6 +32,8 @@ class SessionLedger {
 
     // Null when unknown; valid until the next put(). Makes the session the most recent.
     SessionTurn* find(const SessionKey& session, const std::string& salt);
+    // Another salt's turns of the session are known here.
+    bool has_other_salt(const SessionKey& session, const std::string& salt) const;
     void put(const SessionKey& session, const std::string& salt, SessionTurn turn);
 
     std::int64_t sessions() const { return static_cast<std::int64_t>(entries_.size()); }
@@ -54,6 +56,7 @@ class SessionLedger {
     std::int64_t bytes_ = 0;
     std::list<Entry> entries_;  // Most recent first.
     std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> by_key_;
+    std::unordered_map<SessionKey, std::int32_t> salts_;  // That each session is known under.
 };
 
 }  // namespace hearth

@@ -15,7 +15,9 @@ std::int64_t Accounts::turn_number(const TurnRequest& request) {
     return request.history_tokens > 0 ? 2 : 1;  // At least the second; nobody here knows more.
 }
 
-TurnUsage Accounts::admit(const TurnRequest& request, std::int64_t cached, const PrefixTree& tree) {
+TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
+                          const PrefixTree& tree) {
+    const std::int64_t cached = found.cached;
     const std::span<const engine::TokenId> prompt = request.prompt;
     const auto size = static_cast<std::int64_t>(prompt.size());
     ReuseQuestion question;
@@ -26,13 +28,24 @@ TurnUsage Accounts::admit(const TurnRequest& request, std::int64_t cached, const
     question.cached = cached;
     question.declined = !request.cache_read || !cache_;
     const auto history = prompt.first(static_cast<std::size_t>(question.history_tokens));
-    question.known = tree.known_tokens(request.salt, history);
+    // Where all of the history is cached nothing else is known of it: spare the hashing.
     question.last = request.session ? ledger_.find(*request.session, request.salt) : nullptr;
+    const std::int64_t stored = question.last == nullptr ? 0 : question.last->stored;
+    const std::int64_t told = std::min(std::max(question.history_tokens, stored), size);
+    if (cached / engine::kPageTokens < told / engine::kPageTokens) {
+        const KnownPrefix known =
+            tree.known(request.salt, prompt.first(static_cast<std::size_t>(told)));
+        question.known = known.tokens;
+        if (known.fate == PageFate::kExpired) question.lost = MissReason::kExpired;
+    }
+    if (found.was_corrupt) question.lost = MissReason::kCorrupt;
+    question.is_other_salt = request.session && !request.hint.known &&
+                             ledger_.has_other_salt(*request.session, request.salt);
     if (question.last != nullptr) {
-        const std::span<const engine::TokenId> stored = question.last->tokens;
-        const auto common = static_cast<std::size_t>(common_prefix_tokens(history, stored));
+        const std::span<const engine::TokenId> left = question.last->tokens;
+        const auto common = static_cast<std::size_t>(common_prefix_tokens(history, left));
         question.same_text =
-            same_text_tokens(tokenizer_, history.subspan(common), stored.subspan(common));
+            same_text_tokens(tokenizer_, history.subspan(common), left.subspan(common));
     }
     const Reuse reuse = account_reuse(question);
 

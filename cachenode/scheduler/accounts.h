@@ -11,6 +11,12 @@
 
 namespace hearth {
 
+// What a turn found at its admission, in tokens.
+struct FoundPrefix {
+    std::int64_t cached = 0;   // Less than the prompt.
+    bool was_corrupt = false;  // A page gone bad ended it.
+};
+
 // Scheduler's thread. Owns the session ledger and the counters of SchedulerStats.
 class Accounts {
   public:
@@ -21,8 +27,8 @@ class Accounts {
 
     // The number of the turn that asks: 1 for a session's first.
     std::int64_t turn_number(const TurnRequest& request);
-    // Enters a turn whose first `cached` prompt tokens come from the tree.
-    TurnUsage admit(const TurnRequest& request, std::int64_t cached, const PrefixTree& tree);
+    // Enters a turn whose first `found.cached` prompt tokens come from the tree.
+    TurnUsage admit(const TurnRequest& request, const FoundPrefix& found, const PrefixTree& tree);
 
     // The session's turn has ended and left this; `reason`: why what is not stored is not.
     void remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,

@@ -9,7 +9,9 @@ namespace {
 constexpr std::size_t kPassesMax = 64;  // Turns that end together; each takes pages and a slice.
 
 PrefixUse use_of(const CanonicalTurn& turn, MonotonicNs now) {
-    return {now, turn.turn >= 2};
+    PrefixUse use = turn.use;
+    use.now = now;
+    return use;
 }
 
 }  // namespace

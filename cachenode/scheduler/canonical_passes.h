@@ -22,6 +22,7 @@ struct CanonicalTurn {
     std::string salt;
     std::int64_t turn = 0;
     std::vector<engine::TokenId> tokens;
+    PrefixUse use = {};  // As its turn used pages; at another time.
 };
 
 // Scheduler's thread. However a pass ends, what it has computed is in the tree and in the ledger.

@@ -1,6 +1,7 @@
 // A mutex, a condition variable and two lists.
 #include "cachenode/scheduler/inbox.h"
 
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -45,10 +46,25 @@ void Inbox::left_queue(std::int64_t turns) {
     CHECK(turns_ >= 0);
 }
 
-bool Inbox::wait() {
+void Inbox::wake() {
+    {
+        const std::lock_guard lock(mutex_);
+        is_woken_ = true;
+    }
+    changed_.notify_one();
+}
+
+bool Inbox::wait(bool briefly) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock,
-                  [this] { return is_closed_ || !mail_.turns.empty() || !mail_.cancels.empty(); });
+    const auto is_wanted = [this] {
+        return is_closed_ || is_woken_ || !mail_.turns.empty() || !mail_.cancels.empty();
+    };
+    if (briefly) {
+        changed_.wait_for(lock, std::chrono::seconds(1), is_wanted);
+    } else {
+        changed_.wait(lock, is_wanted);
+    }
+    is_woken_ = false;
     return !is_closed_;
 }
 

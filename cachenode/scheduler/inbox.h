@@ -33,7 +33,9 @@ class Inbox {
     };
     Mail take();
     void left_queue(std::int64_t turns);  // So many taken turns wait no longer.
-    bool wait();                          // Until there is mail; false once closed.
+    void wake();                          // Any thread: wait() returns, or does not begin.
+    // Until there is mail or a wake(), or, if `briefly`, a second has passed; false once closed.
+    bool wait(bool briefly = false);
     bool is_closed() const;
 
   private:
@@ -43,7 +45,7 @@ class Inbox {
     std::int64_t turns_max_;
     std::int64_t turns_ = 0;  // Here, or taken and still waiting.
     TurnId last_id_ = 0;
-    bool is_closed_ = false;
+    bool is_closed_ = false, is_woken_ = false;
 };
 
 }  // namespace hearth

@@ -43,6 +43,11 @@ struct Turn {
     bool decodes() const { return usage.completion_tokens > std::ssize(request.forced); }
 };
 
+// Never 0, which is nobody's.
+std::uint32_t owner_tag(const SessionKey& session) {
+    return static_cast<std::uint32_t>(std::hash<SessionKey>{}(session)) | 1u;
+}
+
 // The last event of a turn, sent once the counters that it changed are published.
 struct LastEvent {
     std::function<void(TurnEvent)> sink;
@@ -61,7 +66,8 @@ class Scheduler::State {
           clock_(clock),
           observer_(std::move(observer)),
           inbox_(options.queue_max),
-          tier_(engine_->kv_layout().page_bytes(), options.kv_bytes_max, options.model_fingerprint),
+          tier_(engine_->kv_layout().page_bytes(), options.kv_bytes_max, options.model_fingerprint,
+                {.verify = options.kv_verify, .ttl = options.kv_ttl}),
           accounts_(tokenizer, options),
           passes_(tier_, accounts_) {
         CHECK(options.sequences_max > 0 && options.queue_max > 0);
@@ -71,7 +77,7 @@ class Scheduler::State {
     void start() {
         thread_ = std::thread([this] {
             while (!inbox_.is_closed()) {
-                if (!step() && !inbox_.wait()) break;
+                if (!step() && !inbox_.wait(options_.kv_ttl > 0)) break;
             }
         });
     }
@@ -107,7 +113,8 @@ class Scheduler::State {
     void publish();
     void send_last_events();
 
-    PrefixUse use_of(std::int64_t turn) const { return {clock_.now(), turn >= 2}; }
+    PrefixUse use_of(const Turn& turn) const;
+    void expire();
 
     std::unique_ptr<engine::Engine> engine_;
     const engine::Tokenizer& tokenizer_;
@@ -122,6 +129,7 @@ class Scheduler::State {
     CanonicalPasses passes_;
     std::vector<LastEvent> last_events_;
     std::vector<float> logits_;
+    MonotonicNs expired_at_ = 0;
     // Not std::atomic<std::shared_ptr>: that of g++ 12 unlocks without release order in load().
     mutable std::mutex stats_mutex_;
     std::shared_ptr<const SchedulerStats> stats_;
@@ -140,7 +148,26 @@ void Scheduler::State::stop() {
     send_last_events();
 }
 
+PrefixUse Scheduler::State::use_of(const Turn& turn) const {
+    const TurnRequest& request = turn.request;
+    PrefixUse use;
+    use.now = clock_.now();
+    use.follow_up = turn.number >= 2;
+    use.follow_up_bonus = request.follow_up_bonus.value_or(options_.follow_up_bonus);
+    if (request.keep_for > 0) use.keep_until = use.now + request.keep_for;
+    if (request.session) use.owner = owner_tag(*request.session);
+    return use;
+}
+
+void Scheduler::State::expire() {
+    constexpr MonotonicNs kPause = kSecond;
+    if (options_.kv_ttl == 0 || clock_.now() - expired_at_ < kPause) return;
+    expired_at_ = clock_.now();
+    tier_.tree().expire(expired_at_);
+}
+
 bool Scheduler::State::step() {
+    expire();
     bool has_worked = take_mail();
     has_worked |= end_overdue();
     has_worked |= admit_waiting();
@@ -261,7 +288,7 @@ bool Scheduler::State::admit(Turn& turn) {
     // The last token gives the first logits.
     spec.reuse_max = is_read ? std::ssize(spec.tokens) - 1 : 0;
     spec.cache_write = request.cache_write && options_.cache;
-    spec.use = use_of(turn.number);
+    spec.use = use_of(turn);
     turn.sequence = Sequence::admit(tier_, spec);
     if (turn.sequence == nullptr) {
         turn.refused_with = tier_.pages_available();
@@ -270,7 +297,8 @@ bool Scheduler::State::admit(Turn& turn) {
     turn.admitted = clock_.now();
     // Of a forced reply nothing counts: hit rates are of prompts.
     const std::int64_t cached = std::min(turn.sequence->reused(), prompt - 1);
-    turn.usage = accounts_.admit(request, cached, tier_.tree());
+    turn.usage = accounts_.admit(
+        request, {.cached = cached, .was_corrupt = turn.sequence->met_corruption()}, tier_.tree());
     turn.reply.emplace(tokenizer_, request);
     return true;
 }
@@ -350,7 +378,7 @@ void Scheduler::State::take_results(const std::vector<PlannedSlice>& plan) {
             continue;
         }
         Turn& turn = *running_[planned.candidate];
-        turn.sequence->advance(planned.tokens, use_of(turn.number));
+        turn.sequence->advance(planned.tokens, use_of(turn));
         if (turn.sequence->pending() > 0) continue;
         take_token(turn, std::span(logits_).subspan(row++ * vocab_size, vocab_size));
     }
@@ -409,7 +437,7 @@ std::int64_t Scheduler::State::leave(Turn& turn, FinishReason finish) {
     const TurnRequest& request = turn.request;
     Sequence& sequence = *turn.sequence;
     const bool is_written = request.cache_write && options_.cache;
-    sequence.store_tail(use_of(turn.number));
+    sequence.store_tail(use_of(turn));
     const auto computed = sequence.tokens().first(static_cast<std::size_t>(sequence.computed()));
     StoredTurn left{{computed.begin(), computed.end()}, sequence.computed()};
     MissReason reason = is_written ? MissReason::kDiverged : MissReason::kDeclined;
@@ -433,7 +461,8 @@ std::int64_t Scheduler::State::leave(Turn& turn, FinishReason finish) {
     const auto tokens = static_cast<std::int64_t>(left.tokens.size());
     turn.sequence.reset();  // Its pages are free for a canonical pass.
     if (is_written && is_whole && left.stored < tokens && waiting_.empty()) {
-        CanonicalTurn canonical{request.session, request.salt, turn.number, left.tokens};
+        CanonicalTurn canonical{request.session, request.salt, turn.number, left.tokens,
+                                use_of(turn)};
         if (!passes_.start(std::move(canonical), clock_.now())) reason = MissReason::kCapacity;
     }
     const std::int64_t stored = left.stored;
@@ -477,6 +506,10 @@ void Scheduler::State::publish() {
     stats.pages_total = pool.pages_total();
     stats.pages_cached = tier_.tree().pages();
     stats.evicted_pages = tier_.tree().pages_evicted();
+    stats.expired_pages = tier_.tree().pages_expired();
+    stats.corrupt_pages = tier_.tree().pages_corrupt();
+    stats.kept_pages = tier_.tree().pages_kept();
+    stats.residence_s = seconds(tier_.tree().residence());
     stats.kv_bytes_used = pool.pages_used() * static_cast<std::int64_t>(pool.page_bytes());
     stats.kv_bytes_max = options_.kv_bytes_max;
     auto snapshot = std::make_shared<const SchedulerStats>(std::move(stats));

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cachenode/kv/eviction.h"
 #include "cachenode/scheduler/turn.h"
 #include "common/base/clock.h"
 #include "common/base/result.h"
@@ -28,6 +29,10 @@ struct SchedulerOptions {
     std::int64_t sessions_max = 65'536;  // Sessions whose last turn the ledger remembers.
     std::int64_t ledger_bytes_max = 256LL << 20;  // Their token ids, 4 bytes each.
     std::uint64_t model_fingerprint = 0;          // Checkpoint's; part of every page hash.
+    // What pages gain by their last use in a turn >= 2, unless the turn says otherwise.
+    MonotonicNs follow_up_bonus = kFollowUpBonus;
+    MonotonicNs kv_ttl = 0;  // Unused pages go after so long; 0 = never.
+    bool kv_verify = true;   // Checksums of pages whenever they are found.
 };
 
 // A snapshot for metrics, /ready and publishing; taken at the end of a step. Counters are lifetime.
@@ -43,6 +48,8 @@ struct SchedulerStats {
     std::int64_t turns_first = 0, turns_full_hit = 0, turns_partial_hit = 0, turns_miss = 0;
     std::int64_t turns_full_ceiling = 0;  // Full hits of an infinite cache that never fails.
     std::int64_t generated_tokens = 0, evicted_pages = 0, sessions = 0;
+    std::int64_t expired_pages = 0, corrupt_pages = 0, kept_pages = 0;
+    double residence_s = 0;               // From last use to eviction, of recent victims.
     std::int64_t admission_attempts = 0;  // Each looks a whole prompt up.
     std::int64_t canonical_tokens = 0;  // Computed again because a reply re-tokenises differently.
     double prefill_tokens_per_s = 0;    // Measured, exponentially smoothed; 0 = unknown.

@@ -30,6 +30,7 @@ Sequence::Sequence(DeviceTier& tier, SequenceSpec&& spec, PrefixTree::Lease leas
       tokens_(std::move(spec.tokens)),
       reused_(lease.tokens()),
       computed_(reused_),
+      met_corruption_(lease.was_corrupt()),
       promised_(pages_for(spec.tokens_max) - static_cast<std::int64_t>(lease.pages().size())),
       lease_(std::move(lease)),
       table_(lease_.pages().begin(), lease_.pages().end()) {

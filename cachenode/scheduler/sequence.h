@@ -36,8 +36,9 @@ class Sequence {
     Sequence& operator=(const Sequence&) = delete;
 
     std::span<const engine::TokenId> tokens() const { return tokens_; }
-    std::int64_t reused() const { return reused_; }      // Taken from the cache at admission.
-    std::int64_t computed() const { return computed_; }  // The first so many tokens have KV.
+    std::int64_t reused() const { return reused_; }          // Taken from the cache at admission.
+    bool met_corruption() const { return met_corruption_; }  // What ended the cached prefix.
+    std::int64_t computed() const { return computed_; }      // The first so many tokens have KV.
     std::int64_t pending() const { return static_cast<std::int64_t>(tokens_.size()) - computed_; }
     void append(engine::TokenId id);
 
@@ -57,6 +58,7 @@ class Sequence {
     std::vector<engine::TokenId> tokens_;
     std::int64_t reused_ = 0;
     std::int64_t computed_ = 0;
+    bool met_corruption_ = false;
     std::int64_t promised_ = 0;      // Pages; still unused.
     PrefixTree::Lease lease_;        // Pages in the tree ...
     std::deque<Page> own_;           // ... then ours.

@@ -75,6 +75,8 @@ struct TurnRequest {
     // store the turn as the next prompt will render it. May be empty. Called on the scheduler's
     // thread.
     std::function<std::vector<engine::TokenId>(const std::string& reply_text)> canonical_reply;
+    std::optional<MonotonicNs> follow_up_bonus;  // Of its tenant; none = the node's.
+    MonotonicNs keep_for = 0;                    // A soft pin of what it uses; 0 = none.
     MonotonicNs arrived = 0;
     MonotonicNs deadline = 0;  // 0 = none; past it the turn fails with kTimeout.
     // Called on the scheduler's thread, in order, must not block (posts to the connection's loop).

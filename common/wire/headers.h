@@ -12,6 +12,9 @@ constexpr std::string_view kTenant = "hearth-tenant";      // Tenant salt, hex; 
 constexpr std::string_view kRoute = "hearth-route";        // node=<id>;reason=<r>;key=<source>
 constexpr std::string_view kMovedTo = "hearth-moved-to";   // Node id that now holds the session.
 constexpr std::string_view kEpoch = "hearth-epoch";        // Of the binding the router acts on.
+// Seconds by which a chat that came back counts as younger at eviction; of its tenant. Router only.
+constexpr std::string_view kFollowUpBonus = "hearth-follow-up-bonus";
+constexpr std::string_view kKeep = "hearth-keep";  // Seconds of a soft pin of a turn's KV.
 constexpr std::string_view kNode = "hearth-node";          // Node id that answered.
 
 // Streams that outlive their node. All four are between router and node only.

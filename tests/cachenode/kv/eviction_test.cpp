@@ -13,7 +13,7 @@ namespace {
 using Plan = std::vector<std::int32_t>;
 
 EvictionCandidate page(std::int32_t parent, MonotonicNs last_used) {
-    return {.parent = parent, .last_used = last_used};
+    return {.parent = parent, .rank = last_used};
 }
 
 TEST(EvictionPlan, TakesTheLongestUnusedFirst) {
@@ -35,11 +35,36 @@ TEST(EvictionPlan, PinnedPagesStay) {
     EXPECT_EQ(plan_eviction(pages, 3), (Plan{2}));
 }
 
-TEST(EvictionPlan, FollowUpsCountAsYounger) {
-    std::vector<EvictionCandidate> pages = {page(-1, 100), page(-1, 100 + kFollowUpBonus - 1),
-                                            page(-1, 101 + kFollowUpBonus)};
-    pages[0].follow_up = true;
-    EXPECT_EQ(plan_eviction(pages, 3), (Plan{1, 0, 2}));
+TEST(EvictionRank, FollowUpsCountAsYounger) {
+    const MonotonicNs follow_up = eviction_rank({.last_used = 100, .bonus = kFollowUpBonus});
+    EXPECT_GT(follow_up, eviction_rank({.last_used = 100 + kFollowUpBonus - 1}));
+    EXPECT_LT(follow_up, eviction_rank({.last_used = 101 + kFollowUpBonus}));
+}
+
+TEST(EvictionRank, TheBonusIsWeighedByWhatAByteSaves) {
+    const PageWorth whole = {.last_used = 5, .bonus = 640};
+    PageWorth tail = whole;
+    tail.rebuild_cost = 3.0 / 64;
+    EXPECT_EQ(eviction_rank(whole), 645);
+    EXPECT_EQ(eviction_rank(tail), 35);
+    tail.bytes = 2;
+    EXPECT_EQ(eviction_rank(tail), 20);
+    tail.rebuild_cost = 100;  // However dear: never more than the bonus.
+    EXPECT_EQ(eviction_rank(tail), 645);
+    tail.last_used = 700;
+    EXPECT_GT(eviction_rank(tail), eviction_rank(whole));
+}
+
+TEST(EvictionRank, TheBonusFadesInAPoolThatKeepsPagesLonger) {
+    EXPECT_EQ(faded_bonus(300, 0), 300);
+    EXPECT_EQ(faded_bonus(300, 300), 300);
+    EXPECT_EQ(faded_bonus(300, 600), 150);
+    EXPECT_EQ(faded_bonus(0, 600), 0);
+}
+
+TEST(EvictionRank, ASoftPinCountsAsALaterUse) {
+    EXPECT_EQ(eviction_rank({.last_used = 5, .bonus = 10, .kept_until = 40}), 40);
+    EXPECT_EQ(eviction_rank({.last_used = 50, .bonus = 10, .kept_until = 40}), 60);
 }
 
 TEST(EvictionPlan, UsesOfOneInstantGoInOrder) {
@@ -64,7 +89,7 @@ Plan slow_plan(const std::vector<EvictionCandidate>& pages, std::int64_t count) 
                 if (!gone[j] && pages[j].parent == static_cast<std::int32_t>(i)) is_leaf = false;
             }
             if (!is_leaf) continue;
-            const MonotonicNs age = pages[i].last_used + (pages[i].follow_up ? kFollowUpBonus : 0);
+            const MonotonicNs age = pages[i].rank;
             const bool is_better =
                 best < 0 || age < best_age ||
                 (age == best_age && pages[i].use < pages[static_cast<std::size_t>(best)].use);
@@ -88,9 +113,8 @@ TEST(EvictionPlan, EqualsTheSlowPlanOnRandomTrees) {
         std::vector<EvictionCandidate> pages(1 + rng.below(40));
         for (std::size_t i = 0; i < pages.size(); ++i) {
             pages[i].parent = static_cast<std::int32_t>(rng.below(i + 1)) - 1;
-            pages[i].last_used = static_cast<MonotonicNs>(rng.below(8)) * kFollowUpBonus / 4;
-            pages[i].follow_up = rng.below(3) == 0;
-            pages[i].use = i * 7919 % 41;
+            pages[i].rank = static_cast<MonotonicNs>(rng.below(8));
+            pages[i].use = static_cast<std::uint32_t>(i * 7919 % 41);
         }
         for (std::size_t pins = rng.below(3); pins > 0; --pins) {
             auto at = static_cast<std::int32_t>(rng.below(pages.size()));

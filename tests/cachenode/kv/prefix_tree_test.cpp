@@ -108,7 +108,7 @@ TEST_F(PrefixTreeTest, SaltsAreSeparateTrees) {
     EXPECT_EQ(matched(ids(100), "b"), 0);
     EXPECT_EQ(matched(ids(100), ""), 0);
     EXPECT_EQ(matched(ids(100), "a"), 100);
-    EXPECT_EQ(tree_.known_tokens("b", ids(100)), 0);
+    EXPECT_EQ(tree_.known("b", ids(100)).tokens, 0);
     store(ids(100), "b");
     EXPECT_EQ(tree_.pages(), 4);
 }
@@ -137,12 +137,12 @@ TEST_F(PrefixTreeTest, EvictsTheLongestUnusedLeafAndRemembersIt) {
     EXPECT_EQ(tree_.evict(1), 1);
     EXPECT_EQ(matched(head + ids(64, 200)), 64);
     EXPECT_EQ(matched(head + ids(64, 100)), 128);
-    EXPECT_EQ(tree_.known_tokens("", head + ids(64, 200)), 128);
-    EXPECT_EQ(tree_.known_tokens("", head + ids(64, 201)), 64);
+    EXPECT_EQ(tree_.known("", head + ids(64, 200)).tokens, 128);
+    EXPECT_EQ(tree_.known("", head + ids(64, 201)).tokens, 64);
     EXPECT_EQ(tree_.evict(100), 2);
     EXPECT_EQ(tree_.pages(), 0);
     EXPECT_EQ(pool_.pages_used(), 0);
-    EXPECT_EQ(tree_.known_tokens("", head + ids(64, 200)), 128);
+    EXPECT_EQ(tree_.known("", head + ids(64, 200)).tokens, 128);
     store(head);
     tree_.check();
 }
@@ -204,6 +204,114 @@ TEST_F(PrefixTreeTest, LongChainsDoNotRecurse) {
     EXPECT_EQ(lease.tokens(), 6'400'000);
     lease.reset();
     EXPECT_EQ(tree.evict(50'000), 50'000);
+}
+
+// Every byte of a page counts: one that changed is not found, and computing it anew heals it.
+TEST_F(PrefixTreeTest, AChangedByteIsAMissUntilHealed) {
+    const Ids chat = ids(64) + ids(64, 100) + ids(20, 200);
+    for (const std::size_t page : {0u, 1u, 2u}) {
+        for (std::size_t byte = 0; byte < kPageBytes; byte += 9) {
+            store(chat);
+            std::byte* bytes = nullptr;
+            {
+                const PrefixTree::Lease lease = tree_.peek("", chat);
+                bytes = const_cast<std::byte*>(lease.cached_pages()[page].bytes);
+            }
+            const std::int64_t before = tree_.pages_corrupt();
+            bytes[byte] ^= std::byte{0x10};
+            {
+                const PrefixTree::Lease lease = tree_.match("", chat, {++now_});
+                EXPECT_TRUE(lease.was_corrupt());
+                EXPECT_EQ(lease.tokens(), static_cast<std::int64_t>(page) * 64);
+            }
+            EXPECT_EQ(matched(chat), static_cast<std::int64_t>(page) * 64);
+            EXPECT_EQ(tree_.pages_corrupt(), before + 1) << "counted once";
+            store(chat);
+            EXPECT_EQ(tree_.pages(), 3);
+            EXPECT_EQ(matched(chat), 148);
+            tree_.evict(100);
+        }
+    }
+}
+
+TEST_F(PrefixTreeTest, SoftPinsOutliveOthersUpToTheirLimit) {
+    PrefixTree tree(1, kPageBytes, 10, chain_hash, {.kept_pages_max = 2});
+    const auto add = [&](TokenId first, const PrefixUse& use) {
+        PrefixTree::Lease lease = tree.match("", {}, use);
+        tree.extend(lease, ids(64, first), pool_.acquire(), use);
+    };
+    const auto has = [&](TokenId first) { return !tree.peek("", ids(64, first)).pages().empty(); };
+    add(1000, {.now = 1, .keep_until = 100 * kSecond});
+    add(2000, {.now = 2, .keep_until = 50 * kSecond});
+    add(3000, {.now = 3, .keep_until = 100 * kSecond});  // Beyond the limit: as any other.
+    add(4000, {.now = 9 * kSecond, .follow_up = true, .follow_up_bonus = 10 * kSecond});
+    EXPECT_EQ(tree.pages_kept(), 2);
+    tree.check();
+    EXPECT_EQ(tree.evict(1), 1);
+    EXPECT_FALSE(has(3000));
+    EXPECT_EQ(tree.evict(1), 1);
+    EXPECT_FALSE(has(4000));
+    EXPECT_EQ(tree.evict(1), 1);
+    EXPECT_FALSE(has(2000));
+    EXPECT_EQ(tree.evict(9), 1) << "a pin never wedges the pool";
+    EXPECT_EQ(tree.pages_kept(), 0);
+    // A pin that is over gives its room back.
+    add(1000, {.now = 1, .keep_until = 5 * kSecond});
+    add(2000, {.now = 2, .keep_until = 5 * kSecond});
+    add(3000, {.now = 6 * kSecond, .keep_until = 50 * kSecond});
+    EXPECT_EQ(tree.pages_kept(), 1);
+    tree.check();
+}
+
+TEST_F(PrefixTreeTest, UnusedPagesExpire) {
+    PrefixTree tree(1, kPageBytes, 10, chain_hash, {.ttl = 10 * kSecond});
+    const Ids chat = ids(128);
+    {
+        const PrefixUse use{.now = kSecond, .follow_up = true};
+        PrefixTree::Lease lease = tree.match("", {}, use);
+        tree.extend(lease, ids(64), pool_.acquire(), use);
+        tree.extend(lease, ids(64, 64), pool_.acquire(), use);
+        EXPECT_EQ(tree.expire(100 * kSecond), 0) << "in use";
+    }
+    EXPECT_EQ(tree.expire(10 * kSecond), 0);
+    tree.match("", ids(64), {.now = 8 * kSecond});
+    EXPECT_EQ(tree.expire(11 * kSecond), 1) << "the bonus is no longer life";
+    EXPECT_EQ(tree.known("", chat).fate, PageFate::kExpired);
+    EXPECT_EQ(tree.expire(17 * kSecond), 0);
+    EXPECT_EQ(tree.expire(18 * kSecond), 1);
+    EXPECT_EQ(tree.pages_expired(), 2);
+    tree.check();
+}
+
+TEST_F(PrefixTreeTest, ErasesWhatOneSessionAloneUsed) {
+    const Ids persona = ids(64);
+    const auto add = [&](const Ids& chat, std::uint32_t owner) {
+        const PrefixUse use{.now = ++now_, .owner = owner};
+        PrefixTree::Lease lease = tree_.match("", chat, use);
+        lease.drop_tail();
+        const auto have = static_cast<std::size_t>(lease.tokens());
+        const std::span<const TokenId> all(chat);
+        for (std::size_t at = have; at < chat.size(); at += 64) {
+            const std::size_t size = std::min<std::size_t>(64, chat.size() - at);
+            Page page = pool_.acquire();
+            if (size == 64) {
+                tree_.extend(lease, all.subspan(at, 64), std::move(page), use);
+            } else {
+                tree_.store_tail(lease, all.subspan(at, size), std::move(page), use);
+            }
+        }
+    };
+    add(persona + ids(100, 1000), 7);
+    add(persona + ids(64, 1000) + ids(40, 2000), 7);  // Another reply of the same session.
+    add(persona + ids(30, 5000), 8);
+    tree_.check();
+    EXPECT_EQ(tree_.pages(), 5);
+    EXPECT_EQ(tree_.erase(9), 0);
+    EXPECT_EQ(tree_.erase(7), 3);
+    tree_.check();
+    EXPECT_EQ(matched(persona + ids(64, 1000)), 64) << "the persona is another session's too";
+    EXPECT_EQ(tree_.erase(8), 1);
+    EXPECT_EQ(tree_.pages(), 1);
 }
 
 }  // namespace

@@ -35,11 +35,11 @@ TEST_F(AccountsTest, NumbersTurnsFromWhatItKnows) {
 }
 
 TEST_F(AccountsTest, EntersEveryTurnUnderOneOutcome) {
-    accounts_.admit(turn_of(100, 0), 40, tree_);  // First turn: 40 of a shared persona.
+    accounts_.admit(turn_of(100, 0), {40}, tree_);  // First turn: 40 of a shared persona.
     accounts_.remember(turn_of(100, 0), 1, {turn_of(100, 0).prompt, 100}, MissReason::kDiverged);
-    accounts_.admit(turn_of(120, 100), 100, tree_);
-    accounts_.admit(turn_of(120, 100), 60, tree_);
-    const TurnUsage missed = accounts_.admit(turn_of(120, 100), 0, tree_);
+    accounts_.admit(turn_of(120, 100), {100}, tree_);
+    accounts_.admit(turn_of(120, 100), {60}, tree_);
+    const TurnUsage missed = accounts_.admit(turn_of(120, 100), {0}, tree_);
     EXPECT_EQ(missed.missed, (std::map<std::string, std::int64_t>{{"evicted", 100}}));
     const SchedulerStats stats = accounts_.stats();
     EXPECT_EQ(stats.turns_first, 1);
@@ -55,7 +55,7 @@ TEST_F(AccountsTest, EntersEveryTurnUnderOneOutcome) {
     EXPECT_EQ(stats.turns_full_ceiling, 3);
     TurnRequest declining = turn_of(120, 100);
     declining.cache_read = false;
-    accounts_.admit(declining, 0, tree_);
+    accounts_.admit(declining, {0}, tree_);
     EXPECT_EQ(accounts_.stats().turns_full_ceiling, 3);
     EXPECT_EQ(accounts_.stats().turns_miss, 2);
 }
@@ -64,9 +64,9 @@ TEST_F(AccountsTest, MoreIsStoredOnlyForTheSameTurn) {
     const TurnRequest turn = turn_of(100, 0);
     accounts_.remember(turn, 1, {turn.prompt, 50}, MissReason::kDiverged);
     accounts_.stored_more(*turn.session, turn.salt, 2, 100);  // Another turn's.
-    EXPECT_EQ(accounts_.admit(turn_of(120, 100), 0, tree_).missed.at("diverged"), 50);
+    EXPECT_EQ(accounts_.admit(turn_of(120, 100), {0}, tree_).missed.at("diverged"), 50);
     accounts_.stored_more(*turn.session, turn.salt, 1, 500);
-    EXPECT_EQ(accounts_.admit(turn_of(120, 100), 0, tree_).missed.at("evicted"), 100);
+    EXPECT_EQ(accounts_.admit(turn_of(120, 100), {0}, tree_).missed.at("evicted"), 100);
 }
 
 TEST_F(AccountsTest, MeasuresThePrefillSpeedOfRecentSteps) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/base/rng.h"
+#include "engine/fake_engine.h"
 #include "tests/cachenode/scheduler/chat_world.h"
 
 namespace hearth {
@@ -49,10 +50,33 @@ class EverComputed {
     std::set<Ids> all_;
 };
 
+// The fake engine, which remembers where pages lie, so that a test can flip their bytes.
+class PageSpy final : public engine::Engine {
+  public:
+    explicit PageSpy(std::set<std::byte*>& pages)
+        : engine_(engine::make_fake_engine(testing::small_config())), pages_(pages) {}
+    const engine::ModelConfig& config() const override { return engine_->config(); }
+    const engine::KvLayout& kv_layout() const override { return engine_->kv_layout(); }
+    std::string backend_name() const override { return "spy"; }
+    void step(std::span<const engine::Slice> batch, std::span<float> logits) override {
+        for (const engine::Slice& slice : batch) {
+            pages_.insert(slice.pages.begin(), slice.pages.end());
+        }
+        engine_->step(batch, logits);
+    }
+
+  private:
+    std::unique_ptr<engine::Engine> engine_;
+    std::set<std::byte*>& pages_;
+};
+
 class ModelCheck {
   public:
     ModelCheck(std::uint64_t seed, const SchedulerOptions& options)
-        : rng_(seed), world_(options), options_(options), reference_(without_cache()) {
+        : rng_(seed),
+          world_(options, std::make_unique<PageSpy>(pages_)),
+          options_(options),
+          reference_(without_cache()) {
         for (std::uint64_t i = 0; i < 8; ++i) chats_.push_back(new_chat(i));
     }
 
@@ -69,6 +93,8 @@ class ModelCheck {
                 edit(chats_[rng_.below(chats_.size())]);
             } else if (kind < 38) {
                 chats_[rng_.below(chats_.size())] = branch(chats_[rng_.below(chats_.size())]);
+            } else if (kind < 39) {
+                flip_a_byte();
             } else {
                 world_.clock().advance(static_cast<MonotonicNs>(rng_.below(3)) * 100 * kSecond);
                 for (std::uint64_t n = rng_.below(60); n > 0; --n) world_.scheduler().step();
@@ -113,6 +139,16 @@ class ModelCheck {
         return random_words(rng_.below(20), 1 + static_cast<int>(rng_.below(9)));
     }
 
+    // Of a page that no running turn reads: what is in use has no second chance.
+    void flip_a_byte() {
+        while (world_.scheduler().step()) {
+        }
+        if (pages_.empty()) return;
+        auto page = pages_.begin();
+        std::advance(page, static_cast<std::ptrdiff_t>(rng_.below(pages_.size())));
+        (*page)[rng_.below(testing::kSmallPageBytes)] ^= static_cast<std::byte>(1 << rng_.below(8));
+    }
+
     void edit(Chat& chat) {
         if (chat.is_busy) return;
         const std::size_t keep = 1 + rng_.below(chat.messages.size());
@@ -143,6 +179,7 @@ class ModelCheck {
         turn.sampling.repetition_penalty = rng_.below(4) == 0 ? 1.2f : 1.0f;
         turn.ignore_eos = rng_.below(3) == 0;
         if (rng_.below(4) == 0) turn.stop = {"e", "th"};
+        if (rng_.below(8) == 0) turn.keep_for = 500 * kSecond;
         turn.cache_read = rng_.below(12) > 0;
         turn.cache_write = rng_.below(12) > 0;
         if (rng_.below(6) == 0) turn.canonical_reply = nullptr;
@@ -251,6 +288,7 @@ class ModelCheck {
     }
 
     Rng rng_;
+    std::set<std::byte*> pages_;
     ChatWorld world_;
     SchedulerOptions options_;
     ChatWorld reference_;
@@ -273,6 +311,7 @@ TEST(SchedulerModel, RandomChatsWithAnAmpleCache) {
 }
 
 TEST(SchedulerModel, RandomChatsUnderPressure) {
+    std::int64_t corrupt = 0;
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         SCOPED_TRACE("seed " + std::to_string(seed));
         SchedulerOptions options = testing::options_with_pages(18 + static_cast<int>(3 * seed));
@@ -281,11 +320,14 @@ TEST(SchedulerModel, RandomChatsUnderPressure) {
         options.step_tokens_max = 8 + static_cast<std::int32_t>(seed * 20);
         options.sessions_max = 3 + static_cast<std::int64_t>(seed % 4);
         options.queue_max = 4;
+        if (seed % 3 == 0) options.kv_ttl = 400 * kSecond;
         ModelCheck check(seed, options);
         check.run(1'000);
         EXPECT_GT(check.checked(), 60);
-        EXPECT_GT(check.stats().evicted_pages, 50);
+        EXPECT_GT(check.stats().evicted_pages + check.stats().expired_pages, 50);
+        corrupt += check.stats().corrupt_pages;
     }
+    EXPECT_GT(corrupt, 10) << "flipped bytes were not met";
 }
 
 }  // namespace
