@@ -1,6 +1,8 @@
 // Merges what the store says with the static list, and publishes the result as a new snapshot.
 #include "router/members/membership.h"
 
+#include <set>
+
 #include "common/base/log.h"
 
 namespace hearth {
@@ -61,6 +63,7 @@ Membership::Membership(const std::vector<StaticNode>& fixed) {
 }
 
 void Membership::apply(const std::vector<NodeRecord>& records, MonotonicNs now) {
+    std::set<std::string_view> present;
     for (const NodeRecord& record : records) {
         const auto [place, is_new] = known_.try_emplace(record.node_id);
         Known& known = place->second;
@@ -79,10 +82,14 @@ void Membership::apply(const std::vector<NodeRecord>& records, MonotonicNs now) 
             ++known.status->record_changes;
         }
         known.record = record;
-        known.seen = now;
+        known.absent_since.reset();
+        present.insert(record.node_id);
     }
+    for (auto& [id, known] : known_)
+        if (!known.fixed && present.count(id) == 0 && !known.absent_since) known.absent_since = now;
     std::erase_if(known_, [now](const auto& entry) {
-        const bool gone = !entry.second.fixed && now - entry.second.seen > kAbsenceGrace;
+        const std::optional<MonotonicNs>& since = entry.second.absent_since;
+        const bool gone = since && now - *since > kAbsenceGrace;
         if (gone) log::info("node left", {{"node", entry.first}});
         return gone;
     });

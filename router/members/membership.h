@@ -21,7 +21,7 @@ struct NodeStatus {
     Health health = Health::kUnknown;
     int failures = 0;  // Probes that failed, in a row.
     bool probing = false;
-    bool speaks_hearth = false;  // It signed an answer with hearth-node.
+    bool speaks_hearth = false;         // It signed an answer with hearth-node.
     std::int64_t in_flight = 0;         // Turns of this router on the node.
     std::int64_t in_flight_tokens = 0;  // Estimate of what they compute of their prompts.
     // Of those, what was sent since the node's record last changed; and how often it has.
@@ -56,10 +56,10 @@ struct Members {
 };
 
 // One thread; a request loads the snapshot once and keeps it.
-// A node of the static list is always a member. A node of the store that is gone from one answer
-// stays for `kAbsenceGrace`: a Redis that comes back empty must not scatter the fleet's sessions
-// until every node's next heartbeat. A node that has really left refuses connections and is walked
-// past meanwhile.
+// A node of the static list is always a member. A node of the store stays for `kAbsenceGrace` after
+// the first answer that lacks it, however long there was no answer before: a Redis that comes back
+// empty must not scatter the fleet's sessions until every node's next heartbeat. A node that has
+// really left refuses connections and is walked past meanwhile.
 class Membership {
   public:
     static constexpr MonotonicNs kAbsenceGrace = 5 * kSecond;
@@ -76,7 +76,7 @@ class Membership {
         NodeRecord record;
         std::shared_ptr<NodeStatus> status;
         bool fixed = false;
-        MonotonicNs seen = 0;
+        std::optional<MonotonicNs> absent_since;  // First answer of a row that lacked it.
     };
     void publish();
 

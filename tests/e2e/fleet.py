@@ -145,13 +145,14 @@ class Fleet:
         self.address[name] = text.split("://", 1)[1]
         return self.address[name]
 
-    def start_redis(self):
-        """A Redis server without persistence, on a port that the kernel finds free."""
+    def start_redis(self, port=0):
+        """A Redis server without persistence; port 0 = one that the kernel finds free."""
         import socket
 
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        if port == 0:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
         log = open(self.path("redis.log"), "ab")
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
                    "--appendonly", "no", "--dir", self.folder.name]

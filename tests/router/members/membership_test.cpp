@@ -63,8 +63,14 @@ TEST(Membership, AnEmptyStoreIsNotBelievedAtOnce) {
     EXPECT_EQ(seated(membership), "a b");
     membership.apply({record("a")}, 3 * kSecond);
     EXPECT_EQ(seated(membership), "a b");
-    membership.apply({record("a")}, kSecond + Membership::kAbsenceGrace + 1);
+    membership.apply({record("a")}, 2 * kSecond + Membership::kAbsenceGrace + 1);
     EXPECT_EQ(seated(membership), "a");
+    // The grace begins anew with each absence, and an hour without an answer is none.
+    membership.apply({record("a"), record("b")}, 10 * kSecond);
+    membership.apply({}, 3'600 * kSecond);
+    EXPECT_EQ(seated(membership), "a b");
+    membership.apply({}, 3'600 * kSecond + Membership::kAbsenceGrace + 1);
+    EXPECT_EQ(seated(membership), "");
 }
 
 TEST(Membership, StaticNodesStay) {
