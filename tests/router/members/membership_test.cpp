@@ -80,6 +80,7 @@ TEST(Membership, StaticNodesStay) {
     EXPECT_EQ(membership.now()->members[0].status->health, NodeStatus::Health::kUnknown);
     membership.apply({record("a")}, kSecond);
     membership.apply({}, 100 * kSecond);
+    membership.apply({}, 100 * kSecond + Membership::kAbsenceGrace + 1);
     EXPECT_EQ(seated(membership), "s");
 }
 
