@@ -13,7 +13,7 @@ namespace {
 
 // Part of every fingerprint. Raise it when loading changes the numbers that come out of the same
 // file (another rounding, another default), so that KV stored by an older build is not reused.
-constexpr std::uint64_t kLoaderVersion = 1;
+constexpr std::uint64_t kLoaderVersion = 2;
 
 }  // namespace
 
@@ -57,12 +57,21 @@ void add_to(Fingerprint& f, const ModelConfig& c) {
     f.add(c.rope_freq_factors.size());
     for (const float factor : c.rope_freq_factors) f.add(factor);
     f.add(c.tied_embeddings);
+    f.add(c.rope_magnitude);
+    f.add(c.local_rope_theta);
     f.add(c.qkv_bias);
+    f.add(c.qk_norm);
+    f.add(c.post_norms);
+    f.add(static_cast<std::uint32_t>(c.activation));
+    f.add(c.attention_scale);
+    f.add(c.attention_softcap);
+    f.add(c.logit_softcap);
     f.add(c.layers.size());
     for (const LayerShape& layer : c.layers) {
         f.add(layer.kv_bank);
         f.add(layer.writes_kv);
         f.add(layer.window);
+        f.add(layer.local_rope);
     }
 }
 

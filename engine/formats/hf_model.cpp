@@ -79,7 +79,9 @@ Result<Checkpoint> load_hugging_face(const std::string& folder, const LoadOption
     if (!config) return config.error();
     const auto files = open_safetensors(folder);
     if (!files) return files.error();
-    config->qkv_bias = has_qkv_bias(files->tensors, kHuggingFaceNames);
+    const Family& family = *hf_family(documents->config);
+    const TensorNames& names = family.post_norms ? kHuggingFacePostNormNames : kHuggingFaceNames;
+    config->qkv_bias = has_qkv_bias(files->tensors, names);
     if (const auto valid = validate(*config); !valid) {
         const bool large = valid.error().code == ErrorCode::kTooLarge;
         return fault(large ? ErrorCode::kTooLarge : ErrorCode::kCorrupt, config_path,
@@ -92,11 +94,14 @@ Result<Checkpoint> load_hugging_face(const std::string& folder, const LoadOption
     add_to(fingerprint, *config);
     add_to(fingerprint, *vocabulary);
     WeightsRequest request = {.file = folder,
-                              .names = &kHuggingFaceNames,
+                              .names = &names,
                               .ignored = {".rotary_emb.inv_freq"},
-                              .read_bytes = options.weights};
+                              .read_bytes = options.weights,
+                              .keep_floats = options.keep_floats,
+                              .norm_offset = family.unit_offset_norms ? 1.0f : 0.0f,
+                              .scaled_embedding = family.scaled_embedding};
     // Some exporters write the tied matrix twice.
-    if (config->tied_embeddings) request.ignored.push_back(kHuggingFaceNames.lm_head);
+    if (config->tied_embeddings) request.ignored.push_back(names.lm_head);
     auto weights = load_weights(files->tensors, *config, request, fingerprint);
     if (!weights) return weights.error();
     auto chat_template = read_template(*documents);

@@ -4,6 +4,7 @@
 #include <boost/json/object.hpp>
 #include <string>
 
+#include "engine/formats/families.h"
 #include "engine/model/checkpoint.h"
 
 namespace hearth::engine {
@@ -12,9 +13,10 @@ namespace hearth::engine {
 // RoPE (RopeStyle::kHalves).
 Result<Checkpoint> load_hugging_face(const std::string& folder, const LoadOptions& options);
 
-// config.json of LlamaForCausalLM, and of MistralForCausalLM where it computes the same.
-// `file` is the name for messages. The result is not validated yet.
+// config.json of one of families(). `file` is the name for messages. The result is not validated
+// yet.
 Result<ModelConfig> read_hf_config(const boost::json::object& config, const std::string& file);
+const Family* hf_family(const boost::json::object& config);  // Null if it is none of ours.
 
 // The JSON documents beside the weights; all but the first two may be empty.
 struct HfTokenizerFiles {

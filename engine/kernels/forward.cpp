@@ -37,9 +37,15 @@ Result<void> check_layer(const ModelConfig& c, const LayerWeights& w, bool write
     const std::int32_t kv = writes_kv ? c.kv_heads * c.head_dim : 0;
     const std::int32_t kv_cols = writes_kv ? c.hidden : 0;
     const std::int32_t bias = c.qkv_bias ? 1 : 0;
+    const std::int32_t post = c.post_norms ? c.hidden : 0;
+    const std::int32_t qk_norm = c.qk_norm ? c.head_dim : 0;
     const Result<void> checks[] = {
         check_vector(w.attention_norm, c.hidden, name + "attention_norm"),
         check_vector(w.ffn_norm, c.hidden, name + "ffn_norm"),
+        check_vector(w.post_attention_norm, post, name + "post_attention_norm"),
+        check_vector(w.post_ffn_norm, post, name + "post_ffn_norm"),
+        check_vector(w.q_norm, qk_norm, name + "q_norm"),
+        check_vector(w.k_norm, writes_kv ? qk_norm : 0, name + "k_norm"),
         check_vector(w.bq, bias * q, name + "bq"),
         check_vector(w.bk, bias * kv, name + "bk"),
         check_vector(w.bv, bias * kv, name + "bv"),
@@ -84,13 +90,14 @@ ForwardEngine::ForwardEngine(Checkpoint&& checkpoint, std::unique_ptr<Backend> b
       kv_(KvLayout::of(config_)),
       backend_(std::move(backend)),
       rope_(config_),
+      local_rope_(config_, true),
       hidden_stride_(round_up(config_.hidden, kRowFloats)),
       ffn_stride_(round_up(config_.ffn_hidden, kRowFloats)),
       heads_stride_(round_up(config_.heads * config_.head_dim, kRowFloats)) {
     Weights weights = std::move(checkpoint.weights);
-    for (LayerWeights& layer : weights.layers) {
-        layers_.push_back(pack_layer(layer));
-        layer = {};
+    for (std::size_t i = 0; i < weights.layers.size(); ++i) {
+        layers_.push_back(pack_layer(weights.layers[i], config_.layers[i]));
+        weights.layers[i] = {};
     }
     QuantMatrix* const embedding[] = {&weights.embedding};
     embedding_ = backend_->pack(embedding);
@@ -101,8 +108,33 @@ ForwardEngine::ForwardEngine(Checkpoint&& checkpoint, std::unique_ptr<Backend> b
     final_norm_ = padded(weights.final_norm, hidden_stride_);
 }
 
-ForwardEngine::Layer ForwardEngine::pack_layer(LayerWeights& weights) {
+// Softmax does not see what is added to all scores of a query alike, so one fixed vector may be
+// taken off every key of a head before it becomes int8. Pages hold rotated keys: of a bias in K
+// only what RoPE turns slowly is the same at all positions, and that is the mean of the rotated
+// bias over the context. (Taking it off before RoPE would change scores: it turns with the
+// position.) A soft cap sees the shift, and a norm of heads takes a bias' size away; there nothing
+// is folded.
+std::vector<float> ForwardEngine::key_shift(const LayerWeights& weights,
+                                            const LayerShape& shape) const {
+    std::vector<float> out;
+    if (weights.bk.empty() || config_.attention_softcap > 0.0f || config_.qk_norm) return out;
+    const RopeTable& rope = shape.local_rope ? local_rope_ : rope_;
+    for (std::int32_t h = 0; h < config_.kv_heads; ++h) {
+        const auto mean = rope.mean_rotation(weights.bk.data() + h * config_.head_dim, config_);
+        out.insert(out.end(), mean.begin(), mean.end());
+    }
+    return out;
+}
+
+ForwardEngine::Layer ForwardEngine::pack_layer(LayerWeights& weights, const LayerShape& shape) {
     Layer layer;
+    layer.key_shift = key_shift(weights, shape);
+    layer.q_norm = weights.q_norm;
+    layer.k_norm = weights.k_norm;
+    if (config_.post_norms) {
+        layer.post_attention_norm = padded(weights.post_attention_norm, hidden_stride_);
+        layer.post_ffn_norm = padded(weights.post_ffn_norm, hidden_stride_);
+    }
     layer.attention_norm = padded(weights.attention_norm, hidden_stride_);
     layer.ffn_norm = padded(weights.ffn_norm, hidden_stride_);
     std::vector<QuantMatrix*> qkv = {&weights.wq};
@@ -143,6 +175,7 @@ void ForwardEngine::step(std::span<const Slice> batch, std::span<float> logits) 
         CHECK((slice.start + count + kPageTokens - 1) / kPageTokens <=
               static_cast<std::int32_t>(slice.pages.size()));
         rope_.grow(slice.start + count);
+        if (config_.local_rope_theta > 0.0f) local_rope_.grow(slice.start + count);
         for (std::int32_t from = 0; from < count;) {
             const std::int32_t take = std::min(count - from, kRowsPerPass - rows());
             add_to_pass(slice, from, take);
@@ -172,7 +205,7 @@ void ForwardEngine::add_to_pass(const Slice& slice, std::int32_t from, std::int3
 void ForwardEngine::reserve(std::int32_t rows) {
     const auto n = static_cast<std::size_t>(rows);
     const std::int32_t kv = round_up(config_.kv_heads * config_.head_dim, kRowFloats);
-    const std::int32_t wide = std::max(heads_stride_ + 2 * kv, 2 * ffn_stride_);
+    const std::int32_t wide = std::max({heads_stride_ + 2 * kv, 2 * ffn_stride_, hidden_stride_});
     const std::int32_t input = std::max({hidden_stride_, ffn_stride_, heads_stride_});
     const auto heads = n * static_cast<std::size_t>(config_.heads);
     x_.reserve(n * static_cast<std::size_t>(hidden_stride_));
@@ -202,12 +235,16 @@ void ForwardEngine::run_pass(float* logits) {
 
 // x += Wo attend(rope(Wq n), rope(Wk n), Wv n) with n = norm(x).
 void ForwardEngine::attention(const Layer& layer, const LayerShape& shape) {
-    const AttentionCall call = {.kv = kv_,
-                                .heads = config_.heads,
-                                .kv_bank = shape.kv_bank,
-                                .window = shape.window,
-                                .writes_kv = shape.writes_kv,
-                                .runs = pass_.runs};
+    const AttentionCall call = {
+        .kv = kv_,
+        .heads = config_.heads,
+        .kv_bank = shape.kv_bank,
+        .window = shape.window,
+        .writes_kv = shape.writes_kv,
+        .runs = pass_.runs,
+        .score_scale = config_.score_scale(),
+        .softcap = config_.attention_softcap,
+        .key_shift = layer.key_shift.empty() ? nullptr : layer.key_shift.data()};
     const QuantRows in = quant_rows(config_.hidden);
     backend_->norm_quantize(
         {layer.attention_norm.data(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
@@ -215,18 +252,40 @@ void ForwardEngine::attention(const Layer& layer, const LayerShape& shape) {
     const float* bias = layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data();
     const std::int32_t qkv_stride = layer.qkv->rows;
     backend_->matmul(in, rows(), *layer.qkv, {wide_.data(), qkv_stride, qkv_stride, bias, false});
+    if (config_.qk_norm) norm_heads(layer, shape, qkv_stride);
 
+    const RopeTable& rope = shape.local_rope ? local_rope_ : rope_;
     const QuantHeads query = {query_.data(), query_scale_.data(), query_sum_.data()};
-    backend_->rope_quantize(call, rope_, wide_.data(), qkv_stride, query);
+    backend_->rope_quantize(call, rope, wide_.data(), qkv_stride, query);
     backend_->attend(call, query, mixed_.data(), heads_stride_);
 
     const QuantRows mixed = quant_rows(config_.heads * config_.head_dim);
     backend_->quantize(mixed_.data(), heads_stride_, rows(), mixed);
-    backend_->matmul(mixed, rows(), *layer.wo,
-                     {x_.data(), hidden_stride_, hidden_stride_, nullptr, true});
+    add_to_stream(mixed, *layer.wo, layer.post_attention_norm);
 }
 
-// x += Wdown (silu(Wgate n) * Wup n) with n = norm(x).
+void ForwardEngine::norm_heads(const Layer& layer, const LayerShape& shape,
+                               std::int32_t qkv_stride) {
+    const Backend::Norm q = {layer.q_norm.data(), config_.head_dim, qkv_stride, config_.norm_eps};
+    backend_->norm_heads(q, config_.heads, wide_.data(), rows());
+    if (!shape.writes_kv) return;
+    const Backend::Norm k = {layer.k_norm.data(), config_.head_dim, qkv_stride, config_.norm_eps};
+    backend_->norm_heads(k, config_.kv_heads, wide_.data() + heads_stride_, rows());
+}
+
+// x += w in, or x += norm(w in) where the family has such norms.
+void ForwardEngine::add_to_stream(const QuantRows& in, const PackedMatrix& w,
+                                  const std::vector<float>& norm) {
+    if (norm.empty()) {
+        return backend_->matmul(in, rows(), w,
+                                {x_.data(), hidden_stride_, hidden_stride_, nullptr, true});
+    }
+    backend_->matmul(in, rows(), w, {wide_.data(), hidden_stride_, hidden_stride_, nullptr, false});
+    backend_->norm_add({norm.data(), config_.hidden, hidden_stride_, config_.norm_eps},
+                       wide_.data(), rows(), x_.data());
+}
+
+// x += Wdown (f(Wgate n) * Wup n) with n = norm(x) and f = silu or gelu.
 void ForwardEngine::feed_forward(const Layer& layer) {
     const QuantRows in = quant_rows(config_.hidden);
     backend_->norm_quantize(
@@ -235,9 +294,12 @@ void ForwardEngine::feed_forward(const Layer& layer) {
     const std::int32_t wide = layer.gate_up->rows;
     backend_->matmul(in, rows(), *layer.gate_up, {wide_.data(), wide, wide, nullptr, false});
     const QuantRows gated = quant_rows(config_.ffn_hidden);
-    backend_->swiglu_quantize(wide_.data(), ffn_stride_, rows(), gated);
-    backend_->matmul(gated, rows(), *layer.down,
-                     {x_.data(), hidden_stride_, hidden_stride_, nullptr, true});
+    if (config_.activation == Activation::kGelu) {
+        backend_->geglu_quantize(wide_.data(), ffn_stride_, rows(), gated);
+    } else {
+        backend_->swiglu_quantize(wide_.data(), ffn_stride_, rows(), gated);
+    }
+    add_to_stream(gated, *layer.down, layer.post_ffn_norm);
 }
 
 // Logits of the rows that want them. They are moved to the front of the residual stream first.
@@ -254,6 +316,8 @@ void ForwardEngine::output(float* logits) {
     const PackedMatrix& head = config_.tied_embeddings ? *embedding_ : *lm_head_;
     backend_->matmul(in, count, head,
                      {logits, config_.vocab_size, config_.vocab_size, nullptr, false});
+    if (config_.logit_softcap > 0.0f)
+        backend_->soft_cap(config_.logit_softcap, logits, config_.vocab_size, count);
 }
 
 }  // namespace hearth::engine

@@ -29,7 +29,10 @@ class ForwardEngine final : public Engine {
     struct Layer {
         std::vector<float> attention_norm, ffn_norm;  // Padded to hidden_stride_.
         std::unique_ptr<PackedMatrix> qkv, wo, gate_up, down;
-        std::vector<float> qkv_bias;  // [qkv->rows] or empty.
+        std::vector<float> qkv_bias;                            // [qkv->rows] or empty.
+        std::vector<float> q_norm, k_norm;                      // [head_dim] or empty.
+        std::vector<float> key_shift;                           // [kv_heads][head_dim] or empty.
+        std::vector<float> post_attention_norm, post_ffn_norm;  // Padded, or empty.
     };
     // What one pass computes: rows of several slices, and which of them want logits.
     struct Pass {
@@ -38,7 +41,10 @@ class ForwardEngine final : public Engine {
         std::vector<std::int32_t> logit_rows;
     };
 
-    Layer pack_layer(LayerWeights& weights);
+    Layer pack_layer(LayerWeights& weights, const LayerShape& shape);
+    std::vector<float> key_shift(const LayerWeights& weights, const LayerShape& shape) const;
+    void norm_heads(const Layer& layer, const LayerShape& shape, std::int32_t qkv_stride);
+    void add_to_stream(const QuantRows& in, const PackedMatrix& w, const std::vector<float>& norm);
     void add_to_pass(const Slice& slice, std::int32_t from, std::int32_t count);
     void reserve(std::int32_t rows);
     void run_pass(float* logits);
@@ -51,7 +57,7 @@ class ForwardEngine final : public Engine {
     ModelConfig config_;
     KvLayout kv_;
     std::unique_ptr<Backend> backend_;
-    RopeTable rope_;
+    RopeTable rope_, local_rope_;  // local_rope_: of layers that say so.
     std::int32_t hidden_stride_, ffn_stride_, heads_stride_;
     std::unique_ptr<PackedMatrix> embedding_, lm_head_;  // lm_head_ is null when tied.
     std::vector<Layer> layers_;

@@ -62,6 +62,9 @@ struct AttentionCall {
     std::int32_t window = 0;  // 0 = all earlier positions.
     bool writes_kv = true;
     std::span<const RowRun> runs;
+    float score_scale = 1.0f;          // Of Q K.
+    float softcap = 0.0f;              // > 0: scores become cap * tanh(score / cap).
+    const float* key_shift = nullptr;  // [kv_heads][head_dim], taken off K after RoPE; or null.
 };
 
 struct MatmulOut {
@@ -98,6 +101,16 @@ class Backend {
                                QuantRows out) = 0;
     virtual void quantize(const float* x, std::int32_t stride, std::int32_t rows,
                           QuantRows out) = 0;
+    // x += y / rms(y) * gamma; rows of y and x are norm.stride apart.
+    virtual void norm_add(const Norm& norm, const float* y, std::int32_t rows, float* x) = 0;
+    // Every head of width norm.width becomes head / rms(head) * gamma, in place; rows are
+    // norm.stride apart.
+    virtual void norm_heads(const Norm& norm, std::int32_t heads, float* x, std::int32_t rows) = 0;
+    // x becomes cap * tanh(x / cap), for a row of `width` floats after another.
+    virtual void soft_cap(float cap, float* x, std::int32_t width, std::int32_t rows) = 0;
+    // y = gelu(gate) * up (Activation::kGelu), quantised; a row is gate [stride] then up [stride].
+    virtual void geglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                                QuantRows out) = 0;
     // y = silu(gate) * up (Shazeer 2020), quantised; a row is gate [stride] then up [stride].
     virtual void swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
                                  QuantRows out) = 0;

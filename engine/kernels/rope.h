@@ -13,7 +13,11 @@ namespace hearth::engine {
 // rescaling of low frequencies when the model asks for it. One owner thread grows it; kernels read.
 class RopeTable {
   public:
-    explicit RopeTable(const ModelConfig& config);
+    // `local`: by local_rope_theta, without any rescaling.
+    explicit RopeTable(const ModelConfig& config, bool local = false);
+
+    // Mean over positions [0, context_length) of what rotating `head` (head_dim floats) gives.
+    std::vector<float> mean_rotation(const float* head, const ModelConfig& config) const;
 
     // Makes positions [0, positions) readable. Pointers from before are invalid afterwards.
     void grow(std::int32_t positions);
@@ -29,6 +33,7 @@ class RopeTable {
     }
 
     RopeStyle style_;
+    double magnitude_ = 1.0;
     std::int32_t positions_ = 0;
     std::vector<double> frequency_;  // Radians per position, one per pair.
     std::vector<float> cos_, sin_;   // [positions][pairs]

@@ -21,7 +21,8 @@ struct Checkpoint {
 };
 
 struct LoadOptions {
-    bool weights = true;  // False: config, vocabulary and template only (fast).
+    bool weights = true;       // False: config, vocabulary and template only (fast).
+    bool keep_floats = false;  // True: QuantMatrix::values too (4 bytes a weight more).
 };
 
 // Reads `path`: a .gguf file, or a folder with config.json, model.safetensors (or its sharded

@@ -37,6 +37,9 @@ class Rules {
         error_ = make_error(ErrorCode::kInvalidArgument,
                             std::string(field) + " must be a finite number above 0");
     }
+    void zero_or_positive(const char* field, float value) {
+        if (value != 0.0f) positive(field, value);
+    }
     void require(bool holds, const std::string& what) {
         if (!error_ && !holds) error_ = make_error(ErrorCode::kInvalidArgument, what);
     }
@@ -85,6 +88,14 @@ void check_rope(const ModelConfig& c, Rules& rules) {
     for (const float factor : c.rope_freq_factors) rules.positive("rope_freq_factors", factor);
 }
 
+void check_attention(const ModelConfig& c, Rules& rules) {
+    rules.positive("rope_magnitude", c.rope_magnitude);
+    rules.zero_or_positive("local_rope_theta", c.local_rope_theta);
+    rules.zero_or_positive("attention_scale", c.attention_scale);
+    rules.zero_or_positive("attention_softcap", c.attention_softcap);
+    rules.zero_or_positive("logit_softcap", c.logit_softcap);
+}
+
 // Banks are numbered in the order in which layers write them, so "written before read" and "written
 // once" are both: a writer's bank is the next new one, a reader's bank is an old one.
 void check_layers(const ModelConfig& c, Rules& rules) {
@@ -94,6 +105,8 @@ void check_layers(const ModelConfig& c, Rules& rules) {
         const std::string name = "layers[" + std::to_string(i) + "]";
         rules.require(layer.window >= 0 && layer.window <= kContextMax,
                       name + ".window is out of range");
+        rules.require(!layer.local_rope || c.local_rope_theta > 0.0f,
+                      name + ".local_rope needs local_rope_theta");
         if (layer.writes_kv) {
             rules.require(layer.kv_bank == written,
                           name + ".kv_bank must be the next new bank, " + std::to_string(written));
@@ -113,8 +126,14 @@ Result<void> validate(const ModelConfig& config) {
     Rules rules;
     check_sizes(config, rules);
     if (!rules.broken()) check_rope(config, rules);
+    if (!rules.broken()) check_attention(config, rules);
     if (!rules.broken()) check_layers(config, rules);
     return rules.result();
+}
+
+float ModelConfig::score_scale() const {
+    if (attention_scale > 0.0f) return attention_scale;
+    return 1.0f / std::sqrt(static_cast<float>(head_dim));
 }
 
 }  // namespace hearth::engine

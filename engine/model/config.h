@@ -29,6 +29,13 @@ struct LayerShape {
     std::int32_t kv_bank = 0;  // Bank whose K and V this layer reads.
     bool writes_kv = true;     // False: the bank was written by an earlier layer (shared KV).
     std::int32_t window = 0;   // Attends to the last `window` tokens, itself included; 0 = all.
+    bool local_rope = false;   // Rotates by local_rope_theta, without rescaling (Gemma 3).
+};
+
+// What the feed-forward layer multiplies `up` by.
+enum class Activation {
+    kSilu,  // SwiGLU (Shazeer 2020)
+    kGelu,  // GeGLU with the tanh approximation of GELU (Hendrycks and Gimpel 2016)
 };
 
 struct ModelConfig {
@@ -49,10 +56,19 @@ struct ModelConfig {
     // Divisor of each rotated pair's frequency (GGUF rope_freqs.weight, linear scaling): rope_dim/2
     // entries, or empty = none. A loaded model uses this or rope_scaling, never both.
     std::vector<float> rope_freq_factors;
-    bool tied_embeddings = false;  // lm_head is the embedding matrix.
+    float rope_magnitude = 1.0f;    // Cosines and sines are multiplied by it (longrope).
+    float local_rope_theta = 0.0f;  // Of layers with local_rope; 0 if there are none.
+    bool tied_embeddings = false;   // lm_head is the embedding matrix.
     bool qkv_bias = false;
+    bool qk_norm = false;     // RMSNorm of every head of Q and K before RoPE (Qwen 3, Gemma 3).
+    bool post_norms = false;  // RMSNorm of what a layer adds to the stream, too (Gemma 2 and 3).
+    Activation activation = Activation::kSilu;
+    float attention_scale = 0.0f;    // Of Q K; 0 = 1 / sqrt(head_dim).
+    float attention_softcap = 0.0f;  // Scores become cap * tanh(score / cap); 0 = as they are.
+    float logit_softcap = 0.0f;      // The same for logits.
     std::vector<LayerShape> layers;
 
+    float score_scale() const;  // attention_scale, or what its 0 stands for.
     std::int32_t layer_count() const { return static_cast<std::int32_t>(layers.size()); }
 };
 

@@ -15,6 +15,7 @@ struct QuantMatrix {
     std::int32_t cols = 0;
     std::vector<std::int8_t> q;
     std::vector<float> scale;
+    std::vector<float> values = {};  // [rows][cols] as the file has them; only with keep_floats.
 };
 
 struct LayerWeights {
@@ -22,14 +23,19 @@ struct LayerWeights {
     QuantMatrix wq;                     // [heads * head_dim, hidden]
     QuantMatrix wk, wv;                 // [kv_heads * head_dim, hidden]; empty if !writes_kv
     std::vector<float> bq, bk, bv;      // empty unless config.qkv_bias
+    std::vector<float> q_norm, k_norm;  // [head_dim]; empty unless config.qk_norm
     QuantMatrix wo;                     // [hidden, heads * head_dim]
     std::vector<float> ffn_norm;        // [hidden]
     QuantMatrix gate, up;               // [ffn_hidden, hidden]
     QuantMatrix down;                   // [hidden, ffn_hidden]
+    // [hidden], of what attention and feed-forward add; empty unless config.post_norms
+    std::vector<float> post_attention_norm, post_ffn_norm;
 };
 
 struct Weights {
-    QuantMatrix embedding;  // [vocab, hidden]; rows are looked up, and lm_head if tied
+    // [vocab, hidden]; rows are looked up, and lm_head if tied. A family's scale of embeddings is
+    // in it (and taken off by final_norm if tied).
+    QuantMatrix embedding;
     std::vector<LayerWeights> layers;
     std::vector<float> final_norm;  // [hidden]
     QuantMatrix lm_head;            // [vocab, hidden]; empty if config.tied_embeddings

@@ -2,6 +2,7 @@
 // Included by the *_kernels.cpp of this folder only; see lanes.h.
 #pragma once
 
+#include "engine/kernels/cpu/family_kernels.h"
 #include "engine/kernels/cpu/matmul_kernels.h"
 
 namespace {
@@ -251,6 +252,8 @@ HEARTH_INLINE void add_page(const AttendTask& task, AttentionState& s, std::int3
     for (; i + kTileRows <= s.vectors; i += kTileRows) score_tile<kTileRows>(s, i);
     for (; i + 3 <= s.vectors; i += 3) score_tile<3>(s, i);
     for (; i < s.vectors; ++i) score_tile<1>(s, i);
+    // Scores are in base 2 here, and so is the cap.
+    if (call.softcap > 0.0f) soft_cap_row(call.softcap * kLog2E, s.p, s.vectors * kPageTokens);
     for (i = 0; i < s.vectors; ++i) softmax_page(s, i, page_index * kPageTokens);
     const auto* v =
         reinterpret_cast<const std::int8_t*>(page + call.kv.v_offset(call.kv_bank, task.kv_head));
@@ -289,8 +292,20 @@ void attend(const AttendTask& task) {
 }
 
 const CpuKernels kKernels = {
-    kIsa,   pack_row,      embed_row, norm_quantize_row, quantize_row, swiglu_quantize_row,
-    matmul, rope_quantize, attend,    attend_scratch,
+    kIsa,
+    pack_row,
+    embed_row,
+    norm_quantize_row,
+    quantize_row,
+    swiglu_quantize_row,
+    geglu_quantize_row,
+    norm_add_row,
+    norm_heads_row,
+    soft_cap_row,
+    matmul,
+    rope_quantize,
+    attend,
+    attend_scratch,
 };
 
 }  // namespace

@@ -47,6 +47,11 @@ class CpuBackend final : public Backend {
     void quantize(const float* x, std::int32_t stride, std::int32_t rows, QuantRows out) override;
     void swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
                          QuantRows out) override;
+    void geglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                        QuantRows out) override;
+    void norm_add(const Norm& norm, const float* y, std::int32_t rows, float* x) override;
+    void norm_heads(const Norm& norm, std::int32_t heads, float* x, std::int32_t rows) override;
+    void soft_cap(float cap, float* x, std::int32_t width, std::int32_t rows) override;
     void matmul(const QuantRows& x, std::int32_t rows, const PackedMatrix& w,
                 const MatmulOut& out) override;
     void rope_quantize(const AttentionCall& call, const RopeTable& rope, float* qkv,
@@ -127,6 +132,33 @@ void CpuBackend::swiglu_quantize(float* gate_up, std::int32_t stride, std::int32
     for_rows(rows, [&](std::int32_t row) {
         kernels_.swiglu_quantize_row(gate_up + static_cast<std::ptrdiff_t>(row) * 2 * stride,
                                      stride, out, row);
+    });
+}
+
+void CpuBackend::geglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                                QuantRows out) {
+    for_rows(rows, [&](std::int32_t row) {
+        kernels_.geglu_quantize_row(gate_up + static_cast<std::ptrdiff_t>(row) * 2 * stride, stride,
+                                    out, row);
+    });
+}
+
+void CpuBackend::norm_add(const Norm& norm, const float* y, std::int32_t rows, float* x) {
+    for_rows(rows, [&](std::int32_t row) {
+        const auto at = static_cast<std::ptrdiff_t>(row) * norm.stride;
+        kernels_.norm_add_row(norm, y + at, x + at);
+    });
+}
+
+void CpuBackend::norm_heads(const Norm& norm, std::int32_t heads, float* x, std::int32_t rows) {
+    for_rows(rows, [&](std::int32_t row) {
+        kernels_.norm_heads_row(norm, heads, x + static_cast<std::ptrdiff_t>(row) * norm.stride);
+    });
+}
+
+void CpuBackend::soft_cap(float cap, float* x, std::int32_t width, std::int32_t rows) {
+    for_rows(rows, [&](std::int32_t row) {
+        kernels_.soft_cap_row(cap, x + static_cast<std::ptrdiff_t>(row) * width, width);
     });
 }
 

@@ -58,6 +58,11 @@ struct CpuKernels {
                          std::int32_t row);
     void (*swiglu_quantize_row)(float* gate_up, std::int32_t stride, const QuantRows& out,
                                 std::int32_t row);
+    void (*geglu_quantize_row)(float* gate_up, std::int32_t stride, const QuantRows& out,
+                               std::int32_t row);
+    void (*norm_add_row)(const Backend::Norm& norm, const float* y, float* x);
+    void (*norm_heads_row)(const Backend::Norm& norm, std::int32_t heads, float* x);
+    void (*soft_cap_row)(float cap, float* x, std::int32_t width);
     void (*matmul)(const MatmulTask& task);
     void (*rope_quantize)(const RopeTask& task);
     void (*attend)(const AttendTask& task);

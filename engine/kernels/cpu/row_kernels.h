@@ -12,6 +12,7 @@ namespace {
 using namespace hearth::engine;       // NOLINT: this file is part of one translation unit.
 using namespace hearth::engine::cpu;  // NOLINT
 
+constexpr float kLog2E = 1.44269504f;
 // Rows whose largest value is below this are zero: 127 / absmax would overflow.
 constexpr float kAbsmaxMin = 1e-30f;
 struct Scale {
@@ -116,7 +117,6 @@ void norm_quantize_row(const Backend::Norm& norm, const float* x, const QuantRow
 
 void swiglu_quantize_row(float* gate_up, std::int32_t stride, const QuantRows& out,
                          std::int32_t row) {
-    constexpr float kLog2E = 1.44269504f;
     const float* up = gate_up + stride;
     for (std::int32_t i = 0; i < stride; i += kLanes) {
         const Floats gate = load(gate_up + i);
@@ -204,6 +204,8 @@ HEARTH_INLINE void write_kv(const RopeTask& task, std::int32_t position, float* 
     for (std::int32_t h = 0; h < kv.kv_heads; ++h) {
         float* k_head = k + h * kv.head_dim;
         rotate_head(k_head, *task.rope, position);
+        if (const float* shift = task.call->key_shift)
+            for (std::int32_t d = 0; d < kv.head_dim; ++d) k_head[d] -= shift[h * kv.head_dim + d];
         store_head(k_head, kv.k_offset(bank, h), kv.k_scale_offset(bank, h));
         store_head(v + h * kv.head_dim, kv.v_offset(bank, h), kv.v_scale_offset(bank, h));
     }
@@ -214,8 +216,8 @@ void rope_quantize(const RopeTask& task) {
     const std::int32_t heads = task.call->heads;
     const std::int32_t position = task.run->start + task.row;
     const auto row = static_cast<std::ptrdiff_t>(task.run->first_row) + task.row;
-    // Softmax is computed in base 2: log2(e) is folded in here with 1 / sqrt(head_dim).
-    const float factor = 1.44269504f / __builtin_sqrtf(static_cast<float>(kv.head_dim));
+    // Softmax is computed in base 2: log2(e) is folded in here.
+    const float factor = kLog2E * task.call->score_scale;
     for (std::int32_t h = 0; h < heads; ++h) {
         float* head = task.qkv + h * kv.head_dim;
         rotate_head(head, *task.rope, position);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <numbers>
 #include <utility>
 #include <vector>
 
@@ -57,6 +58,12 @@ void rotate(std::vector<double>& x, const RopeTable& rope, std::int32_t position
         a = a0 * c - b0 * s;
         b = a0 * s + b0 * c;
     }
+}
+
+double rms_of(const float* x, const Backend::Norm& norm) {
+    double squares = 0.0;
+    for (std::int32_t i = 0; i < norm.width; ++i) squares += double{x[i]} * x[i];
+    return std::sqrt(squares / norm.width + norm.eps);
 }
 
 // Key or value j of a page as the layout defines it.
@@ -116,9 +123,7 @@ class RefBackend final : public Backend {
                        QuantRows out) override {
         std::vector<double> y(static_cast<std::size_t>(norm.width));
         for (std::int32_t row = 0; row < rows; ++row, x += norm.stride) {
-            double squares = 0.0;
-            for (std::int32_t i = 0; i < norm.width; ++i) squares += double{x[i]} * x[i];
-            const double rms = std::sqrt(squares / norm.width + norm.eps);
+            const double rms = rms_of(x, norm);
             for (std::size_t i = 0; i < y.size(); ++i) y[i] = x[i] / rms * norm.gamma[i];
             quantize_one_row(y, out, row);
         }
@@ -127,6 +132,45 @@ class RefBackend final : public Backend {
     void quantize(const float* x, std::int32_t stride, std::int32_t rows, QuantRows out) override {
         for (std::int32_t row = 0; row < rows; ++row, x += stride)
             quantize_one_row(std::vector<double>(x, x + stride), out, row);
+    }
+
+    void norm_add(const Norm& norm, const float* y, std::int32_t rows, float* x) override {
+        for (std::int32_t row = 0; row < rows; ++row, x += norm.stride, y += norm.stride) {
+            const double rms = rms_of(y, norm);
+            for (std::int32_t i = 0; i < norm.width; ++i)
+                x[i] = static_cast<float>(x[i] + y[i] / rms * norm.gamma[i]);
+        }
+    }
+
+    void norm_heads(const Norm& norm, std::int32_t heads, float* x, std::int32_t rows) override {
+        for (std::int32_t row = 0; row < rows; ++row, x += norm.stride) {
+            for (std::int32_t h = 0; h < heads; ++h) {
+                float* head = x + h * norm.width;
+                const double rms = rms_of(head, norm);
+                for (std::int32_t i = 0; i < norm.width; ++i)
+                    head[i] = static_cast<float>(head[i] / rms * norm.gamma[i]);
+            }
+        }
+    }
+
+    void soft_cap(float cap, float* x, std::int32_t width, std::int32_t rows) override {
+        const std::ptrdiff_t count = std::ptrdiff_t{width} * rows;
+        for (float* end = x + count; x < end; ++x)
+            *x = static_cast<float>(cap * std::tanh(double{*x} / cap));
+    }
+
+    void geglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
+                        QuantRows out) override {
+        const double steep = std::sqrt(2.0 / std::numbers::pi);
+        std::vector<double> y(static_cast<std::size_t>(stride));
+        for (std::int32_t row = 0; row < rows; ++row, gate_up += 2 * stride) {
+            for (std::int32_t i = 0; i < stride; ++i) {
+                const double x = gate_up[i];
+                const double gelu = 0.5 * x * (1.0 + std::tanh(steep * (x + 0.044715 * x * x * x)));
+                y[static_cast<std::size_t>(i)] = gelu * gate_up[stride + i];
+            }
+            quantize_one_row(y, out, row);
+        }
     }
 
     void swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
@@ -200,7 +244,7 @@ void RefBackend::rope_row(const AttentionCall& call, const RopeTable& rope, cons
         const std::ptrdiff_t at = std::ptrdiff_t{run.first_row + i} * call.heads + h;
         std::int8_t* to = q.q + at * kv.head_dim;
         const double scale = quantize_values(x.data(), kv.head_dim, to);
-        q.scale[at] = static_cast<float>(scale / std::sqrt(double(kv.head_dim)));
+        q.scale[at] = static_cast<float>(scale * call.score_scale);
         q.sum[at] = 0;
         for (std::int32_t d = 0; d < kv.head_dim; ++d) q.sum[at] += to[d];
     }
@@ -219,6 +263,8 @@ void RefBackend::rope_row(const AttentionCall& call, const RopeTable& rope, cons
     for (std::int32_t h = 0; h < kv.kv_heads; ++h, k += kv.head_dim, v += kv.head_dim) {
         std::vector<double> key(k, k + kv.head_dim);
         rotate(key, rope, position);
+        for (std::int32_t d = 0; call.key_shift != nullptr && d < kv.head_dim; ++d)
+            key[static_cast<std::size_t>(d)] -= call.key_shift[h * kv.head_dim + d];
         store(key, kv.k_offset(call.kv_bank, h), kv.k_scale_offset(call.kv_bank, h));
         store(std::vector<double>(v, v + kv.head_dim), kv.v_offset(call.kv_bank, h),
               kv.v_scale_offset(call.kv_bank, h));
@@ -240,7 +286,8 @@ void RefBackend::attend_head(const AttentionCall& call, const RowRun& run, const
         std::int64_t dot = 0;
         for (std::int32_t d = 0; d < kv.head_dim; ++d)
             dot += query[d] * keys.row(j % kPageTokens)[d];
-        score.push_back(static_cast<double>(dot) * q.scale[index] * keys.scale(j % kPageTokens));
+        const double s = static_cast<double>(dot) * q.scale[index] * keys.scale(j % kPageTokens);
+        score.push_back(call.softcap == 0.0f ? s : call.softcap * std::tanh(s / call.softcap));
     }
     const double largest = *std::max_element(score.begin(), score.end());
     double sum = 0.0;

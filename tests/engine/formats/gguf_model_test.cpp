@@ -226,8 +226,9 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 TEST(GgufModel, RefusesShapesItCannotRun) {
     expect_refusals({
-        {"'general.architecture' is 'bert' (supported: llama, hearth)", kOther,
-         [](SmallGguf& m) { m.set("general.architecture", "bert"); }},
+        {"'general.architecture' is 'bert' (supported: llama, hearth, qwen2, qwen3, gemma2, "
+         "gemma3, phi3)",
+         kOther, [](SmallGguf& m) { m.set("general.architecture", "bert"); }},
         {"key 'llama.block_count' is missing", kBad,
          [](SmallGguf& m) { m.drop("llama.block_count"); }},
         {"key 'llama.block_count' is not an integer", kBad,

@@ -349,8 +349,9 @@ TEST(HfConfig, RopeScalingsAndWindows) {
 
 TEST(HfConfig, RefusesWhatItCannotRun) {
     const std::pair<const char*, const char*> cases[] = {
-        {R"({"architectures":["Qwen2ForCausalLM"]})",
-         "'Qwen2ForCausalLM' (supported: LlamaForCausalLM, MistralForCausalLM)"},
+        {R"({"architectures":["MambaForCausalLM"]})",
+         "'MambaForCausalLM' (supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, "
+         "Qwen3ForCausalLM, Gemma2ForCausalLM, Gemma3ForCausalLM, Phi3ForCausalLM)"},
         {R"({"rope_scaling":{"type":"yarn"}})", "key 'rope_scaling' is of type 'yarn'"},
         {R"({"hidden_act":"gelu"})", "key 'hidden_act'"},
         {R"({"quantization_config":{}})", "key 'quantization_config'"},

@@ -171,7 +171,71 @@ OpCase embed_case() {
 
 struct AttentionShape {
     std::int32_t heads, kv_heads, head_dim, window, start, rows;
+    float softcap = 0.0f;
+    bool shifted = false;
 };
+
+// GeGLU, the norms of heads and of what a layer adds, and soft caps.
+OpCase geglu_case(std::int32_t rows, std::int32_t width) {
+    const auto run = [=](Backend& backend) {
+        Rng rng(static_cast<std::uint64_t>(width) + 3);
+        Rows x(rng, rows * 2, width, 3.0f);
+        x.data.data()[0] = -200.0f;
+        x.data.data()[1] = 200.0f;
+        OwnedQuantRows out(rows, width);
+        backend.geglu_quantize(x.data.data(), x.stride, rows, out.view);
+        return out.output();
+    };
+    return {"geglu " + std::to_string(width), run, 1e-5, 1};
+}
+
+OpCase norm_heads_case(std::int32_t heads, std::int32_t width) {
+    const auto run = [=](Backend& backend) {
+        Rng rng(static_cast<std::uint64_t>(width) + 4);
+        const Rows x(rng, 9, heads * width + 16, 5.0f);
+        const std::vector<float> gamma = random_gains(rng, width);
+        Output out;
+        out.floats.assign(x.data.data(), x.data.data() + x.data.size());
+        backend.norm_heads({gamma.data(), width, x.stride, 1e-5f}, heads, out.floats.data(), 9);
+        // What lies behind the heads is not theirs.
+        const std::size_t behind =
+            static_cast<std::size_t>(heads) * static_cast<std::size_t>(width);
+        EXPECT_EQ(out.floats[behind], x.data.data()[behind]);
+        return out;
+    };
+    return {"norm heads " + std::to_string(width), run, 1e-6, 0};
+}
+
+OpCase norm_add_case(std::int32_t width) {
+    const auto run = [=](Backend& backend) {
+        Rng rng(static_cast<std::uint64_t>(width) + 5);
+        const Rows y(rng, 9, width, 5.0f);
+        const Rows x(rng, 9, width);
+        std::vector<float> gamma = random_gains(rng, width);
+        gamma.resize(static_cast<std::size_t>(y.stride));
+        Output out;
+        out.floats.assign(x.data.data(), x.data.data() + x.data.size());
+        backend.norm_add({gamma.data(), width, y.stride, 1e-5f}, y.data.data(), 9,
+                         out.floats.data());
+        return out;
+    };
+    return {"norm add " + std::to_string(width), run, 1e-6, 0};
+}
+
+OpCase soft_cap_case(std::int32_t width) {
+    const auto run = [=](Backend& backend) {
+        Rng rng(static_cast<std::uint64_t>(width) + 6);
+        Output out;
+        out.floats = normals(rng, static_cast<std::size_t>(width) * 3, 40.0f);
+        out.floats[0] = 1e30f;
+        out.floats[1] = -1e30f;
+        backend.soft_cap(30.0f, out.floats.data(), width, 3);
+        EXPECT_EQ(out.floats[0], 30.0f);
+        EXPECT_EQ(out.floats[1], -30.0f);
+        return out;
+    };
+    return {"soft cap " + std::to_string(width), run, 1e-6, 0};
+}
 
 // K and V of all positions are written through the op, in two calls; then the last rows attend.
 OpCase attention_case(const AttentionShape& s) {
@@ -196,6 +260,11 @@ OpCase attention_case(const AttentionShape& s) {
         q_sum.resize(static_cast<std::size_t>(most * s.heads));
         const QuantHeads query{q.data(), q_scale.data(), q_sum.data()};
         AttentionCall call{kv, s.heads, 1, s.window, true, {}};
+        call.score_scale = 1.0f / std::sqrt(static_cast<float>(s.head_dim));
+        call.softcap = s.softcap;
+        const std::vector<float> shift =
+            normals(rng, static_cast<std::size_t>(s.kv_heads * s.head_dim));
+        if (s.shifted) call.key_shift = shift.data();
         Output out;
         for (const auto& [start, rows] : {std::pair{0, s.start}, std::pair{s.start, s.rows}}) {
             if (rows == 0) continue;
@@ -211,7 +280,8 @@ OpCase attention_case(const AttentionShape& s) {
     };
     return {"attention heads " + std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) +
                 " dim " + std::to_string(s.head_dim) + " window " + std::to_string(s.window) +
-                " start " + std::to_string(s.start) + " rows " + std::to_string(s.rows),
+                " start " + std::to_string(s.start) + " rows " + std::to_string(s.rows) + " cap " +
+                std::to_string(s.softcap),
             run, 2e-3, 0};  // A tie rounded the other way moves one K, V or Q value by a step.
 }
 
@@ -221,6 +291,10 @@ std::vector<OpCase> op_cases() {
         cases.push_back(quantize_case(21, width));
         cases.push_back(norm_case(21, width));
         cases.push_back(swiglu_case(21, width));
+        cases.push_back(geglu_case(21, width));
+        cases.push_back(norm_heads_case(3, width));
+        cases.push_back(norm_add_case(width));
+        cases.push_back(soft_cap_case(width));
     }
     for (const std::int32_t rows : {1, 2, 3, 4, 5, 6, 7, 13, 200})
         cases.push_back(matmul_case(rows, 80, 64));
@@ -233,7 +307,9 @@ std::vector<OpCase> op_cases() {
           AttentionShape{9, 3, 64, 0, 100, 1}, AttentionShape{9, 3, 64, 0, 63, 130},
           AttentionShape{6, 1, 20, 0, 200, 33}, AttentionShape{6, 1, 32, 50, 130, 40},
           AttentionShape{4, 2, 16, 1, 64, 5}, AttentionShape{4, 2, 128, 64, 64, 64},
-          AttentionShape{64, 1, 36, 0, 10, 3}})
+          AttentionShape{64, 1, 36, 0, 10, 3}, AttentionShape{8, 4, 64, 0, 100, 9, 2.0f},
+          AttentionShape{6, 1, 20, 50, 130, 40, 0.5f, true},
+          AttentionShape{9, 3, 64, 0, 63, 70, 0.0f, true}})
         cases.push_back(attention_case(shape));
     return cases;
 }

@@ -68,6 +68,12 @@ inline Checkpoint random_checkpoint(const ModelConfig& config, std::uint64_t see
         layer.gate = random_matrix(rng, config.ffn_hidden, config.hidden);
         layer.up = random_matrix(rng, config.ffn_hidden, config.hidden);
         layer.down = random_matrix(rng, config.hidden, config.ffn_hidden);
+        const auto head = config.qk_norm ? config.head_dim : 0;
+        const auto post = config.post_norms ? config.hidden : 0;
+        layer.q_norm = random_gains(rng, head);
+        layer.k_norm = random_gains(rng, shape.writes_kv ? head : 0);
+        layer.post_attention_norm = random_gains(rng, post);
+        layer.post_ffn_norm = random_gains(rng, post);
         w.layers.push_back(std::move(layer));
     }
     w.final_norm = random_gains(rng, config.hidden);
@@ -96,6 +102,14 @@ inline ModelConfig random_config(Rng& rng) {
     c.rope_scaling.original_context = 64;
     c.tied_embeddings = rng.below(2) == 0;
     c.qkv_bias = rng.below(3) == 0;
+    c.qk_norm = rng.below(3) == 0;
+    c.post_norms = rng.below(3) == 0;
+    c.activation = rng.below(3) == 0 ? Activation::kGelu : Activation::kSilu;
+    c.attention_scale = rng.below(3) == 0 ? 0.3f : 0.0f;
+    c.attention_softcap = rng.below(3) == 0 ? 3.0f : 0.0f;
+    c.logit_softcap = rng.below(3) == 0 ? 5.0f : 0.0f;
+    c.rope_magnitude = rng.below(3) == 0 ? 1.2f : 1.0f;
+    c.local_rope_theta = rng.below(3) == 0 ? 500.0f : 0.0f;
     const std::int32_t window = rng.below(2) == 0 ? pick(1, 150) : 0;
     const bool share = rng.below(2) == 0;
     const std::int32_t layers = pick(1, 4);
@@ -103,8 +117,10 @@ inline ModelConfig random_config(Rng& rng) {
         const bool first = !share || i % 2 == 0;  // Layers 2k and 2k + 1 share a bank.
         if (first) ++c.kv_banks;
         const std::int32_t pair = share ? i / 2 : i;
-        c.layers.push_back(
-            {.kv_bank = c.kv_banks - 1, .writes_kv = first, .window = pair % 2 == 0 ? window : 0});
+        c.layers.push_back({.kv_bank = c.kv_banks - 1,
+                            .writes_kv = first,
+                            .window = pair % 2 == 0 ? window : 0,
+                            .local_rope = pair % 2 == 0 && c.local_rope_theta > 0.0f});
     }
     return c;
 }
