@@ -2,6 +2,7 @@
 // them.
 #include "router/config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <set>
@@ -32,21 +33,94 @@ bool is_node_id(std::string_view id) {
            id.find_first_not_of(kCharacters) == std::string_view::npos;
 }
 
-Result<StaticNode> read_node(const std::map<std::string, std::string>& fields) {
+// The items of a list: each is a line.
+std::vector<std::string> lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    for (std::size_t begin = 0; begin < text.size();) {
+        const std::size_t end = std::min(text.find('\n', begin), text.size());
+        if (end > begin) lines.push_back(text.substr(begin, end - begin));
+        begin = end + 1;
+    }
+    return lines;
+}
+
+Result<PoolSettings> read_pool(const std::map<std::string, std::string>& fields) {
+    PoolSettings pool;
+    for (const auto& [name, value] : fields) {
+        if (name == "name")
+            pool.name = value;
+        else if (name == "models")
+            pool.models = lines_of(value);
+        else if (name == "aliases")
+            pool.aliases = lines_of(value);
+        else if (name == "nodes")
+            pool.nodes = lines_of(value);
+        else
+            return make_error(
+                ErrorCode::kInvalidArgument,
+                "unknown field '" + name + "'; a pool has name, models, aliases and nodes");
+    }
+    if (!is_node_id(pool.name))
+        return make_error(ErrorCode::kInvalidArgument,
+                          "name: must be 1 to 128 letters, digits, '-', '_' or '.'");
+    if (pool.models.empty())
+        return make_error(ErrorCode::kInvalidArgument, "models: at least one is required");
+    return pool;
+}
+
+Result<void> check_pools(const RouterConfig& config) {
+    std::set<std::string> names, models;
+    for (const PoolSettings& pool : config.pools) {
+        if (!names.insert(pool.name).second)
+            return bad("pools", "two pools have the name '" + pool.name + "'");
+        for (const auto* list : {&pool.models, &pool.aliases})
+            for (const std::string& model : *list)
+                if (!models.insert(model).second)
+                    return bad("pools", "'" + model + "' is given twice as a model or alias");
+    }
+    return {};
+}
+
+Result<void> check_members(const RouterConfig& config) {
+    for (const std::string& source : config.dns) {
+        if (source.starts_with("srv:")) {
+            if (source.size() == 4) return bad("dns", "srv: needs a name");
+            continue;
+        }
+        if (auto ok = check_address("dns", source); !ok) return ok;
+    }
+    if (config.dns_refresh_ms < 10) return bad("dns_refresh_ms", "must be at least 10ms");
+    if (config.eject_ms < 1) return bad("eject_ms", "must be at least 1ms");
+    if (config.eject_ms_max < config.eject_ms)
+        return bad("eject_ms_max", "must not be less than eject_ms");
+    if (config.health_timeout_ms < 1) return bad("health_timeout_ms", "must be at least 1ms");
+    if (config.slow_start_ms < 0) return bad("slow_start_ms", "must not be negative");
+    if (!config.health_path.starts_with('/') || !is_field_value(config.health_path) ||
+        config.health_path.find(' ') != std::string::npos)
+        return bad("health_path", "must be a path: '/' and no spaces");
+    return check_pools(config);
+}
+
+}  // namespace
+
+Result<StaticNode> static_node_from(const std::map<std::string, std::string>& fields) {
     StaticNode node;
     for (const auto& [name, value] : fields) {
         if (name == "id") {
             node.node_id = value;
         } else if (name == "address") {
             node.address = value;
+        } else if (name == "model") {
+            node.model = value;
         } else if (name == "weight") {
             const auto end =
                 std::from_chars(value.data(), value.data() + value.size(), node.weight);
             if (end.ec != std::errc{} || end.ptr != value.data() + value.size())
                 return make_error(ErrorCode::kInvalidArgument, "weight: not a number");
         } else {
-            return make_error(ErrorCode::kInvalidArgument,
-                              "unknown field '" + name + "'; a node has id, address and weight");
+            return make_error(
+                ErrorCode::kInvalidArgument,
+                "unknown field '" + name + "'; a node has id, address, weight and model");
         }
     }
     if (!is_node_id(node.node_id))
@@ -59,6 +133,8 @@ Result<StaticNode> read_node(const std::map<std::string, std::string>& fields) {
         return make_error(ErrorCode::kInvalidArgument, "weight: must be between 0.01 and 100");
     return node;
 }
+
+namespace {
 
 Result<void> check_nodes(const RouterConfig& config) {
     std::set<std::string> ids;
@@ -95,6 +171,7 @@ Result<void> check(const RouterConfig& config) {
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
     if (auto tls = upstream_tls_of(config); !tls) return tls.error();
     if (auto ok = check_nodes(config); !ok) return ok;
+    if (auto ok = check_members(config); !ok) return ok;
     if (auto ok = check_session_headers(config); !ok) return ok;
     if (auto ok = check_tenants(config.tenants); !ok) return ok;
     if (!config.otlp_endpoint.empty()) {
@@ -145,6 +222,45 @@ void declare_clients(Options& options, RouterConfig& config) {
                 "Bytes a second that a client must send of a body, over 10 s; 0 = any rate");
     options.add_duration_ms("write_timeout_ms", config.write_timeout_ms,
                             "Time for a client to take 16 KiB of an answer");
+}
+
+// Who the nodes are, beside Redis and the list, and when one is walked past.
+void declare_members(Options& options, RouterConfig& config) {
+    options.add("members_file", config.members_file,
+                "File with `nodes:` like this one's, looked at each second; empty = none");
+    options.add("dns", config.dns, "Nodes by DNS: name:port (A and AAAA) or srv:name");
+    options.add_duration_ms("dns_refresh_ms", config.dns_refresh_ms,
+                            "Time between two questions to DNS");
+    options.add_entries(
+        "pools", "Nodes by model, each with name, models, aliases and nodes (ids, `gpu-*`)",
+        [&config](const std::map<std::string, std::string>& fields) -> Result<void> {
+            auto pool = read_pool(fields);
+            if (!pool) return pool.error();
+            config.pools.push_back(std::move(*pool));
+            return {};
+        });
+    options.add("health_path", config.health_path, "Path of the nodes that probes ask for");
+    options.add_duration_ms("health_interval_ms", config.health_interval_ms,
+                            "Time between two probes of a node");
+    options.add_duration_ms("health_timeout_ms", config.health_timeout_ms,
+                            "Time for a node to answer a probe");
+    options.add("health_failures", config.health_failures, 1, 1'000,
+                "Probes in a row that make a node down; one refused connection does too");
+    options.add("health_passes", config.health_passes, 1, 1'000,
+                "Probes in a row that make it up again");
+    options.add("eject_failures", config.eject_failures, 0, 1'000'000,
+                "Turns in a row that fail by a node's fault and eject it; 0 = never");
+    options.add_duration_ms("eject_ms", config.eject_ms,
+                            "Time of a first ejection; doubles with each");
+    options.add_duration_ms("eject_ms_max", config.eject_ms_max, "Longest ejection");
+    options.add("ejected_max_percent", config.ejected_max_percent, 0, 100,
+                "Share of a pool that may be ejected; one of two or more always, if not 0");
+    options.add("panic_percent", config.panic_percent, 0, 100,
+                "With fewer usable nodes of a pool all that take connections are used; 0 = never");
+    options.add_duration_ms("slow_start_ms", config.slow_start_ms,
+                            "How long a node that joined or came back gets fewer first turns");
+    options.add("node_in_flight_max", config.node_in_flight_max, 0, 1'000'000,
+                "Turns of this router on one node; more go to heirs or get 429; 0 = no bound");
 }
 
 // Who may ask, and who waits.
@@ -232,6 +348,20 @@ Result<std::shared_ptr<const TlsContext>> upstream_tls_of(const RouterConfig& co
     return made;
 }
 
+HealthRules health_rules_of(const RouterConfig& config) {
+    HealthRules rules;
+    rules.probe_failures = static_cast<int>(config.health_failures);
+    rules.probe_passes = static_cast<int>(config.health_passes);
+    rules.eject_failures = static_cast<int>(config.eject_failures);
+    rules.eject = config.eject_ms * kMs;
+    rules.eject_max = config.eject_ms_max * kMs;
+    rules.ejected_max_percent = static_cast<int>(config.ejected_max_percent);
+    rules.panic_percent = static_cast<int>(config.panic_percent);
+    rules.slow_start = config.slow_start_ms * kMs;
+    rules.in_flight_max = config.node_in_flight_max;
+    return rules;
+}
+
 void RouterConfig::declare(Options& options) {
     options.add("listen", listen, "host:port to serve on; port 0 = any free port");
     options.add("admin_listen", admin_listen,
@@ -249,9 +379,10 @@ void RouterConfig::declare(Options& options) {
     declare_clients(options, *this);
     declare_redis(options, redis);
     options.add("cluster", cluster, "Name that separates fleets in one Redis");
-    options.add_entries("nodes", "Static nodes, each with id, address and weight (default 1)",
+    options.add_entries("nodes",
+                        "Static nodes, each with id, address, weight (default 1) and model",
                         [this](const std::map<std::string, std::string>& fields) -> Result<void> {
-                            auto node = read_node(fields);
+                            auto node = static_node_from(fields);
                             if (!node) return node.error();
                             nodes.push_back(std::move(*node));
                             return {};
@@ -268,8 +399,7 @@ void RouterConfig::declare(Options& options) {
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
     options.add_duration_ms("membership_refresh_ms", membership_refresh_ms,
                             "Time between two looks at the nodes in Redis");
-    options.add_duration_ms("health_interval_ms", health_interval_ms,
-                            "Time between two probes of a node");
+    declare_members(options, *this);
     options.add_duration_ms("connect_timeout_ms", connect_timeout_ms,
                             "Time for a connection to a node");
     options.add_duration_ms("first_byte_timeout_ms", first_byte_timeout_ms,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/clock.h"
 #include "common/config/options.h"
 #include "common/net/tls.h"
 #include "common/redis/settings.h"
@@ -16,6 +17,26 @@ struct StaticNode {
     std::string node_id;  // Stable name; placement hashes it.
     std::string address;  // host:port
     double weight = 1.0;
+    std::string model = {};  // That it serves; empty = it does not matter, or nobody knows.
+};
+// The fields of one entry of a list of nodes: id, address, weight, model.
+Result<StaticNode> static_node_from(const std::map<std::string, std::string>& fields);
+
+struct PoolSettings {
+    std::string name;
+    std::vector<std::string> models, aliases;
+    std::vector<std::string> nodes;  // Ids, or beginnings of ids with '*'; empty = by model.
+};
+
+// When a node is walked past, and when it is used again. router/members/health.h applies them.
+struct HealthRules {
+    int probe_failures = 3, probe_passes = 1;  // In a row, to go down and up.
+    int eject_failures = 5;                    // Failed turns in a row; 0 = never.
+    MonotonicNs eject = 10 * kSecond, eject_max = 300 * kSecond;
+    int ejected_max_percent = 50;  // Of a pool.
+    int panic_percent = 50;
+    MonotonicNs slow_start = 0;
+    std::int64_t in_flight_max = 0;  // Of one node; 0 = no bound.
 };
 
 struct RouterConfig {
@@ -35,7 +56,11 @@ struct RouterConfig {
     std::int64_t write_timeout_ms = 30'000;
     RedisSettings redis;  // Not used = static nodes only.
     std::string cluster = "default";
-    std::vector<StaticNode> nodes;             // YAML list `nodes:` of {id, address, weight}.
+    std::vector<StaticNode> nodes;  // YAML list `nodes:` of {id, address, weight, model}.
+    std::string members_file;       // Watched; the same list. Empty = none.
+    std::vector<std::string> dns;   // "name:port", or "srv:name".
+    std::int64_t dns_refresh_ms = 5'000;
+    std::vector<PoolSettings> pools;           // Empty = one for each model that nodes name.
     std::vector<std::string> session_headers;  // Looked at first, before the built-in names.
     std::string session_cookie;
     bool session_from_user = false;       // `user` / `safety_identifier` as a last resort.
@@ -49,7 +74,18 @@ struct RouterConfig {
     bool expose_route = true;  // Answer with the hearth-route header.
     std::int64_t body_bytes_max = 16LL << 20;
     std::int64_t membership_refresh_ms = 500;
+    std::string health_path = "/health";
     std::int64_t health_interval_ms = 1'000;
+    std::int64_t health_timeout_ms = 2'000;
+    std::int64_t health_failures = 3;
+    std::int64_t health_passes = 1;
+    std::int64_t eject_failures = 5;
+    std::int64_t eject_ms = 10'000;
+    std::int64_t eject_ms_max = 300'000;
+    std::int64_t ejected_max_percent = 50;
+    std::int64_t panic_percent = 50;
+    std::int64_t slow_start_ms = 10'000;
+    std::int64_t node_in_flight_max = 0;  // 0 = no bound.
     std::int64_t connect_timeout_ms = 1'000;
     std::int64_t first_byte_timeout_ms = 600'000;
     std::int64_t idle_stream_timeout_ms = 120'000;
@@ -72,6 +108,7 @@ struct RouterConfig {
 
 // What the nodes are spoken to with; null without upstream_tls. Errors name the field.
 Result<std::shared_ptr<const TlsContext>> upstream_tls_of(const RouterConfig& config);
+HealthRules health_rules_of(const RouterConfig& config);
 // session_secret, or what stands for it: all routers of a fleet must derive the same keys, so the
 // default cannot be random.
 std::string session_secret_of(const RouterConfig& config);

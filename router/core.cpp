@@ -1,20 +1,16 @@
-// Makes the shared parts of a router, and runs its two loops.
+// Makes the shared parts of a router.
 #include "router/core.h"
 
-#include <algorithm>
 #include <random>
 #include <utility>
 
+#include "common/base/check.h"
 #include "common/base/log.h"
-#include "router/members/health.h"
 
 namespace hearth {
 namespace {
 
 using std::chrono::milliseconds;
-
-// A node that computes on all cores may take a while to answer anything.
-constexpr milliseconds kProbeTimeoutMin{2'000};
 
 SessionKeys::Options key_options(const RouterConfig& config) {
     SessionKeys::Options options;
@@ -35,21 +31,6 @@ std::uint64_t random_seed() {
     return (static_cast<std::uint64_t>(device()) << 32) | device();
 }
 
-Task<void> probe_node(std::shared_ptr<RouterCore> core, Member member, milliseconds timeout) {
-    const HeaderList none;
-    const auto answer =
-        co_await core->client.call(member.record.address, "GET", "/health", none, "", timeout);
-    member.status->probing = false;
-    if (!answer.ok() && answer.error().code == ErrorCode::kExhausted) co_return;  // Our own lack.
-    if (core->background.ending() || !note_probe(*member.status, probe_outcome(answer))) co_return;
-    if (member.status->usable())
-        log::info("node is up", {{"node", member.record.node_id}});
-    else
-        log::warn("node is down", {{"node", member.record.node_id},
-                                   {"error", answer.ok() ? "HTTP " + std::to_string(answer->status)
-                                                         : answer.error().message}});
-}
-
 }  // namespace
 
 RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, MetadataStore* metadata,
@@ -59,7 +40,7 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
       clock(time),
       keys(key_options(settings)),
       client(io, client_options(settings)),
-      membership(settings.nodes),
+      membership(settings.nodes, settings.pools, health_rules_of(settings)),
       bindings(static_cast<std::size_t>(settings.local_bindings_max)),
       decisions(static_cast<std::size_t>(settings.decisions_kept)),
       admission(io, time, metrics),
@@ -106,25 +87,6 @@ Result<ReloadReport> RouterCore::reload() {
     return report;
 }
 
-Task<void> poll_members(std::shared_ptr<RouterCore> core) {
-    bool up = true;
-    bool more = true;
-    while (more) {
-        const auto records = co_await core->store->nodes();
-        if (core->background.ending()) break;
-        if (records.ok()) core->membership.apply(*records, core->clock.now());
-        if (records.ok() != up) {
-            up = records.ok();
-            if (up)
-                log::info("metadata store is back");
-            else
-                log::warn("metadata store is down; the last members stand",
-                          {{"error", records.error().message}});
-        }
-        more = co_await core->background.pause(milliseconds(core->config->membership_refresh_ms));
-    }
-}
-
 Task<void> export_spans(std::shared_ptr<RouterCore> core) {
     auto url = parse_collector_url(core->config->otlp_endpoint);
     CHECK(url.ok());  // The settings were checked.
@@ -137,26 +99,6 @@ Task<void> export_spans(std::shared_ptr<RouterCore> core) {
         core->collector.set_tls(std::move(*tls));
     }
     co_await core->spans.run(core->background, core->collector, std::move(*url));
-}
-
-Task<void> probe_nodes(std::shared_ptr<RouterCore> core) {
-    const milliseconds interval(core->config->health_interval_ms);
-    const milliseconds timeout = std::max(interval, kProbeTimeoutMin);
-    MonotonicNs due = 0;
-    bool more = true;
-    while (more) {
-        // New members are asked at once, all of them each interval; nobody waits for a slow one.
-        const std::shared_ptr<const Members> members = core->membership.now();
-        const bool round = core->clock.now() >= due;
-        if (round) due = core->clock.now() + interval.count() * kMs;
-        for (const Member& member : members->members) {
-            const bool unknown = member.status->health == NodeStatus::Health::kUnknown;
-            if (member.status->probing || !(round || unknown)) continue;
-            member.status->probing = true;
-            core->background.start(probe_node(core, member, timeout));
-        }
-        more = co_await core->background.pause(std::min(interval, milliseconds(100)));
-    }
 }
 
 }  // namespace hearth

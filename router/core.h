@@ -57,10 +57,7 @@ struct RouterCore {
     std::size_t kept_bytes = 0;  // Of all request bodies that are kept for a replay.
 };
 
-// Loops until core->background ends: reads the members from the store; probes every node's /health.
-Task<void> poll_members(std::shared_ptr<RouterCore> core);
-Task<void> probe_nodes(std::shared_ptr<RouterCore> core);
-// The same for spans, to the collector of otlp_endpoint, which is set.
+// Until core->background ends: sends spans to the collector of otlp_endpoint, which is set.
 Task<void> export_spans(std::shared_ptr<RouterCore> core);
 
 }  // namespace hearth

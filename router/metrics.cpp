@@ -132,6 +132,30 @@ void RouterMetrics::node_answered(const std::string& node, int code) {
     place->second.add();
 }
 
+void RouterMetrics::ejected(const std::string& node, const std::string& reason) {
+    counter("hearth_router_node_ejections_total", "Times a node was ejected, by reason.",
+            {{"node", node}, {"reason", reason}})
+        .add();
+}
+
+void RouterMetrics::panicked() {
+    counter("hearth_router_panics_total",
+            "Times too few nodes of a pool were usable and all were used.", {})
+        .add();
+}
+
+void RouterMetrics::source_read(const std::string& source, bool good, double at) {
+    metrics_
+        .gauge("hearth_router_member_source_up", "1 when the source's last answer was good.",
+               {{"source", source}})
+        .set(good ? 1 : 0);
+    if (good)
+        metrics_
+            .gauge("hearth_router_member_source_success_timestamp_seconds",
+                   "When the source of members last gave a good answer.", {{"source", source}})
+            .set(at);
+}
+
 void RouterMetrics::retried(const std::string& reason) {
     counter("hearth_router_retries_total",
             "Requests sent again before any byte of an answer had reached the client.",
@@ -213,26 +237,40 @@ void RouterMetrics::set_node(const std::string& node, const Member* member) {
         .set(static_cast<double>(open));
 }
 
+void RouterMetrics::set_shares(const Members& members) {
+    // The share of sessions that rendezvous hashing gives a seat is its share of its pool's weight.
+    std::map<std::string, double> shares;
+    for (const Members::Pool& pool : members.pools) {
+        const Members& seated = pool.members ? *pool.members : members;
+        double sum = 0;
+        for (const Seat& seat : seated.seats) sum += seat.weight;
+        for (std::size_t i = 0; i < seated.seats.size(); ++i)
+            shares[seated.members[i].record.node_id] = seated.seats[i].weight / sum;
+    }
+    for (const std::string& node : nodes_)
+        metrics_
+            .gauge("hearth_router_ring_ownership_ratio",
+                   "Share of its pool's sessions whose home a node is.", {{"node", node}})
+            .set(shares[node]);
+    metrics_.gauge("hearth_router_ring_version", "Grows with each change of the members.")
+        .set(static_cast<double>(members.version));
+}
+
 std::string RouterMetrics::expose(const Members& members, bool directory_up) {
     directory_up_.set(directory_up ? 1 : 0);
-    std::size_t ejected = 0;
+    std::map<std::string, int> states = {
+        {"active", 0}, {"ejected", 0}, {"joining", 0}, {"draining", 0}};
     for (const Member& member : members.members) {
         nodes_.insert(member.record.node_id);
-        ejected += member.record.state == NodeState::kReady && !member.status->usable();
+        ++states[member.standing()];
     }
     for (const std::string& node : nodes_) set_node(node, members.find(node));
-    const std::size_t ready = members.count(NodeState::kReady);
-    const std::pair<Text, std::size_t> states[] = {
-        {"active", ready - ejected},
-        {"ejected", ejected},
-        {"joining", members.count(NodeState::kStarting)},
-        {"draining", members.count(NodeState::kDraining)},
-    };
+    set_shares(members);
     for (const auto& [state, count] : states)
         metrics_
             .gauge("hearth_router_ring_members", "Nodes known to this router, by state.",
                    {{"state", state}})
-            .set(static_cast<double>(count));
+            .set(count);
     return metrics_.expose();
 }
 

@@ -38,6 +38,10 @@ class RouterMetrics {
     void aborted(Endpoint endpoint, const std::string& reason);
     void decided(Reason reason, KeySource source);
     void node_answered(const std::string& node, int code);  // 0 = it did not.
+    void ejected(const std::string& node, const std::string& reason);
+    void panicked();
+    // `at`: Unix time in seconds of a source's last good answer.
+    void source_read(const std::string& source, bool good, double at);
     void retried(const std::string& reason);
     void continued(const std::string& cause);
     void rejected(const std::string& reason);
@@ -57,6 +61,7 @@ class RouterMetrics {
     using Text = const char*;
     Counter counter(Text name, Text help, const Labels& labels);
     void set_node(const std::string& node, const Member* member);
+    void set_shares(const Members& members);
 
     Metrics metrics_;
     std::array<Gauge, kEndpoints> in_flight_;

@@ -7,6 +7,7 @@
 #include "common/net/http_server.h"
 #include "router/admin/admin.h"
 #include "router/core.h"
+#include "router/members/loops.h"
 #include "router/relay/account.h"
 #include "router/relay/models.h"
 #include "router/relay/refusal.h"
@@ -260,10 +261,10 @@ Result<void> RouterServer::start() {
         log::warn("session_secret is not set; session keys are derived from the cluster's name",
                   {{"cluster", config.cluster}});
     const std::shared_ptr<RouterCore> core = state_->core;
-    if (core->store == nullptr && config.nodes.empty())
-        log::warn("neither redis nor nodes is set: there is nobody to send a turn to");
-    if (core->store != nullptr) core->background.start(poll_members(core));
-    core->background.start(probe_nodes(core));
+    if (core->store == nullptr && config.nodes.empty() && config.dns.empty() &&
+        config.members_file.empty())
+        log::warn("no redis, nodes, dns or members_file is set: there is nobody to send a turn to");
+    start_members(core);
     if (!config.otlp_endpoint.empty()) core->background.start(export_spans(core));
     log::info("router serves", {{"address", endpoint()}, {"admin", admin_endpoint()}});
     return {};

@@ -115,6 +115,17 @@ std::size_t MemoryStore::sessions_held() const {
     return sessions_.size();
 }
 
+Task<Result<void>> MemoryStore::set_drained(const std::string& node_id, bool drained) {
+    const std::lock_guard lock(mutex_);
+    drains_[node_id] = drained;
+    co_return Result<void>();
+}
+
+Task<Result<std::map<std::string, bool>>> MemoryStore::drains() {
+    const std::lock_guard lock(mutex_);
+    co_return drains_;
+}
+
 Task<Result<void>> MemoryStore::append_event(std::string, std::string, std::string) {
     co_return Result<void>();  // Nobody reads events in one process; the log has them.
 }

@@ -27,6 +27,8 @@ class MemoryStore final : public MetadataStore {
     Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
                                    std::chrono::milliseconds ttl) override;
     Task<Result<void>> erase_session(const SessionKey& key) override;
+    Task<Result<void>> set_drained(const std::string& node_id, bool drained) override;
+    Task<Result<std::map<std::string, bool>>> drains() override;
     Task<Result<void>> append_event(std::string kind, std::string subject,
                                     std::string detail) override;
     bool up() const override { return true; }
@@ -49,6 +51,7 @@ class MemoryStore final : public MetadataStore {
     std::map<std::string, Entry<NodeRecord>> nodes_;
     std::unordered_map<SessionKey, Entry<SessionRecord>> sessions_;
     std::size_t sweep_at_ = 1024;
+    std::map<std::string, bool> drains_;
 };
 
 }  // namespace hearth

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,7 +20,8 @@ class MetadataStore {
   public:
     virtual ~MetadataStore() = default;
 
-    // Keys under hearth:{cluster}: node:<id>, nodes (index set), session:<key>, events (design §9).
+    // Keys under hearth:{cluster}: node:<id>, nodes (index set), drains (hash), session:<key>,
+    // events (design §9).
     virtual Task<Result<void>> publish_node(const NodeRecord& record,
                                             std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<void>> remove_node(const std::string& node_id,
@@ -39,6 +41,12 @@ class MetadataStore {
     virtual Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
                                            std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<void>> erase_session(const SessionKey& key) = 0;
+
+    // An operator's last word on each node: a wish that no node's own record changes, without end.
+    // True = drained; undrained nodes stay listed, so that a store that lost its memory differs
+    // from one that was told.
+    virtual Task<Result<void>> set_drained(const std::string& node_id, bool drained) = 0;
+    virtual Task<Result<std::map<std::string, bool>>> drains() = 0;
 
     // A capped stream of joins, leaves, drains, moves: kind, subject, detail.
     virtual Task<Result<void>> append_event(std::string kind, std::string subject,

@@ -245,6 +245,25 @@ Task<Result<void>> RedisStore::erase_session(const SessionKey& key) {
     co_return status_of(reply);
 }
 
+Task<Result<void>> RedisStore::set_drained(const std::string& node_id, bool drained) {
+    const auto connection = connection_;
+    const std::string name = prefix_ + "drains";
+    const std::string command = command_of("HSET", name, node_id, drained ? "1" : "0");
+    auto reply = co_await connection->command(command, options_.command_timeout);
+    co_return status_of(reply);
+}
+
+Task<Result<std::map<std::string, bool>>> RedisStore::drains() {
+    const auto connection = connection_;
+    const std::string name = prefix_ + "drains";
+    auto reply =
+        co_await connection->command(command_of("HGETALL", name), options_.command_timeout);
+    if (!reply) co_return reply.error();
+    std::map<std::string, bool> drains;
+    for (const auto& [id, value] : fields_of(*reply)) drains[id] = value == "1";
+    co_return drains;
+}
+
 Task<Result<void>> RedisStore::append_event(std::string kind, std::string subject,
                                             std::string detail) {
     const auto connection = connection_;

@@ -47,6 +47,8 @@ class RedisStore final : public MetadataStore {
     Task<Result<void>> pin_session(const SessionKey& key, const std::string& node_id,
                                    std::chrono::milliseconds ttl) override;
     Task<Result<void>> erase_session(const SessionKey& key) override;
+    Task<Result<void>> set_drained(const std::string& node_id, bool drained) override;
+    Task<Result<std::map<std::string, bool>>> drains() override;
     Task<Result<void>> append_event(std::string kind, std::string subject,
                                     std::string detail) override;
     bool up() const override;

@@ -31,7 +31,8 @@ Task<Explanation> explain(std::shared_ptr<RouterCore> core, SessionKey session) 
         first_turn = found.ok() && !found->has_value() && !known;
         if (found.ok() && found->has_value() && (!known || (*found)->epoch >= known->epoch)) {
             const SessionRecord record = **found;
-            known = binding_of(*core, session, record, known ? &*known : nullptr);
+            known = binding_of(*core, session, record, known ? &*known : nullptr,
+                               *core->membership.now());
             out.known_by = "store";
         }
     }

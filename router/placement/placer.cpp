@@ -64,7 +64,7 @@ SeatStates states_of(const Members& members) {
 }
 
 Binding binding_of(const RouterCore& core, const SessionKey& session, const SessionRecord& record,
-                   const Binding* known) {
+                   const Binding* known, const Members& members) {
     Binding out;
     out.node_id = record.node_id;
     out.epoch = record.epoch;
@@ -79,22 +79,37 @@ Binding binding_of(const RouterCore& core, const SessionKey& session, const Sess
     }
     const std::int64_t idle_ms = core.clock.unix_now() - record.updated_ms;
     const bool idle = record.updated_ms > 0 && idle_ms > core.config->scale_up_idle_ms;
-    const auto members = core.membership.now();
-    if (!idle || record.since_ms == 0 || members->seats.empty()) return out;
-    const std::uint32_t home = members->table.top(session, 1).seats[0];
-    out.may_come_home = members->members[home].record.started_ms > record.since_ms;
+    if (!idle || record.since_ms == 0 || members.seats.empty()) return out;
+    const std::uint32_t home = members.table.top(session, 1).seats[0];
+    out.may_come_home = members.members[home].record.started_ms > record.since_ms;
     return out;
 }
 
+std::shared_ptr<const Members> Placer::candidates() const {
+    auto all = core_.membership.now();
+    const Members::Pool* pool = all->pool(model_);
+    return pool == nullptr ? all : members_of(all, *pool);
+}
+
 void Placer::consider() {
-    members_ = core_.membership.now();
+    members_ = candidates();
     order_.reset();
     Situation situation = situation_of(*members_, core_.bindings.find(session_), core_.clock.now());
     situation.first_turn = first_turn_;
     if (situation.bound && situation.tokens == 0) situation.tokens = prompt_tokens_;
     const auto margin_ms = static_cast<double>(core_.config->spill_margin_ms);
     if (alone_) leave_alone(situation);
-    decision_ = decide(members_->table, session_, situation, states_of(*members_), margin_ms);
+    const SeatStates states = states_of(*members_);
+    if (first_turn_) {  // A full node leaves a new session to its heirs, if one of them has room.
+        const SeatStates with_room = [&](std::uint32_t seat) {
+            SeatState state = states(seat);
+            state.usable = state.usable && !members_->members[seat].status->full();
+            return state;
+        };
+        decision_ = decide(members_->table, session_, situation, with_room, margin_ms);
+        if (decision_.choice) return;
+    }
+    decision_ = decide(members_->table, session_, situation, states, margin_ms);
 }
 
 // Look-up order: this router's memory, then the store; neither knows: home (design §6). Without a
@@ -128,7 +143,7 @@ Task<void> Placer::ask_again() {
     const auto found = co_await core_.store->find_session(session_);
     if (!found || !*found || (*found)->node_id.empty()) co_return;
     const Binding* known = core_.bindings.find(session_);
-    Binding binding = binding_of(core_, session_, **found, known);
+    Binding binding = binding_of(core_, session_, **found, known, *members_);
     if (known != nullptr) binding.epoch = std::max(binding.epoch, known->epoch);
     core_.bindings.put(session_, std::move(binding));
     consider();
@@ -171,7 +186,7 @@ Task<bool> Placer::claim() {
     const bool ours = stands->node_id == wanted.node_id && stands->epoch == wanted.epoch;
     const bool served = stands->tokens > 0 && wanted.tokens == 0;
     const Binding* known = core_.bindings.find(session_);
-    Binding binding = binding_of(core_, session_, *stands, known);
+    Binding binding = binding_of(core_, session_, *stands, known, *members_);
     if (ours && reason == Reason::kSpill) {
         binding.left = wanted.from_node;
         binding.left_at = core_.clock.now();

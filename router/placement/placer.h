@@ -37,6 +37,8 @@ class Placer {
   public:
     explicit Placer(RouterCore& core) : core_(core) {}
 
+    // Only this pool's members count; before find(). Without it: all.
+    void use_model(std::string model) { model_ = std::move(model); }
     // Learns where the session is and decides: this router's memory; the store, within its budget,
     // if memory is empty or old, or if the session is to change its node: that is claimed there
     // first, so that routers that race for one session end on one node.
@@ -69,7 +71,10 @@ class Placer {
     SessionRecord wish(const Choice& choice) const;
     void remember(const Choice& choice);
 
+    std::shared_ptr<const Members> candidates() const;
+
     RouterCore& core_;
+    std::string model_;  // Of several pools' models; empty = there is one pool.
     SessionKey session_;
     std::int64_t prompt_tokens_ = 0;  // Estimate; 0 = unknown.
     bool first_turn_ = false;
@@ -94,6 +99,6 @@ const char* lookup_result(const Result<T>& result) {
 }
 // What a record of the store makes of `known` (null if nothing is).
 Binding binding_of(const RouterCore& core, const SessionKey& session, const SessionRecord& record,
-                   const Binding* known);
+                   const Binding* known, const Members& members);
 
 }  // namespace hearth

@@ -7,7 +7,7 @@
 
 #include "common/base/log.h"
 #include "router/admission/model_scan.h"
-#include "router/members/health.h"
+#include "router/members/loops.h"
 #include "router/placement/placer.h"
 #include "router/relay/account.h"
 #include "router/relay/deadline.h"
@@ -30,6 +30,17 @@ PastTurn past_turn(const RouterCore& core, const TurnFacts& facts) {
     if (facts.first_byte != 0) turn.first_byte_ms = seconds(facts.first_byte - facts.started) * 1e3;
     turn.total_ms = seconds(core.clock.now() - facts.started) * 1e3;
     return turn;
+}
+
+// What the end of a turn tells of its node. A node that drains or is full (503) is not at fault,
+// and neither is one that lacks what was asked for (501).
+Verdict verdict_of(Relay::Outcome outcome, const TurnFacts& facts) {
+    if (outcome == Relay::Outcome::kUnreachable) return Verdict::kConnect;
+    if (outcome == Relay::Outcome::kDied || facts.aborted == "node_lost") return Verdict::kDied;
+    if (outcome == Relay::Outcome::kBusy) return Verdict::kNone;
+    if (facts.aborted == "deadline") return Verdict::kTimeout;
+    if (!facts.aborted.empty() || facts.status == 503) return Verdict::kNone;
+    return facts.status >= 500 && facts.status != 501 ? Verdict::kServerError : Verdict::kGood;
 }
 
 // Where one turn stands. Lives in serve_turn()'s frame; its connection's coroutine.
@@ -67,7 +78,8 @@ class Turn {
     Task<bool> check_model();
     Task<bool> enter();
     Task<bool> find_key();
-    Task<bool> scan_body();
+    Task<bool> scan_body(BodyScan::Want want);
+    Task<bool> choose_pool(std::string model);
     Task<bool> refuse_body(Error error);
     Task<bool> find_deadline();
     Task<void> deliver();
@@ -190,17 +202,38 @@ Task<bool> Turn::find_key() {
         co_await relay_.refuse(std::move(refusal));
         co_return false;
     }
+    const bool pools = core_.membership.now()->needs_model();
     if (!found->has_value()) {
-        const bool scanned = co_await scan_body();
+        const auto want = pools ? BodyScan::Want::kBoth : BodyScan::Want::kKey;
+        const bool scanned = co_await scan_body(want);
         co_return scanned;
     }
     facts_.source = (*found)->source;
     session_ = core_.keys.derive(**found, visit_.tenant());
-    co_return true;
+    if (!pools) co_return true;
+    const bool scanned = co_await scan_body(BodyScan::Want::kModel);
+    co_return scanned;
 }
 
-Task<bool> Turn::scan_body() {
-    BodyScan scan(core_.config->session_from_user);
+// True if some pool serves the model.
+Task<bool> Turn::choose_pool(std::string model) {
+    const auto members = core_.membership.now();
+    if (members->pool(model) != nullptr) {
+        placer_.use_model(std::move(model));
+        co_return true;
+    }
+    std::string known;
+    for (const Members::Pool& pool : members->pools)
+        for (const std::string& name : pool.models) known += (known.empty() ? "" : ", ") + name;
+    core_.metrics.rejected("model_not_found");
+    Refusal refusal{404, "model_not_found", "no node serves this model; known are: " + known,
+                    "model"};
+    co_await relay_.refuse(std::move(refusal));
+    co_return false;
+}
+
+Task<bool> Turn::scan_body(BodyScan::Want want) {
+    BodyScan scan(core_.config->session_from_user, want);
     auto progress = BodyScan::Progress::kMore;
     // What check_model() has read already.
     if (relay_.body().read_bytes() > 0) progress = scan.feed(relay_.body().kept());
@@ -219,9 +252,13 @@ Task<bool> Turn::scan_body() {
         co_await relay_.refuse(std::move(refusal));
         co_return false;
     }
-    facts_.source = scan.key().source;
-    session_ = core_.keys.derive(scan.key(), visit_.tenant());
-    co_return true;
+    if (want != BodyScan::Want::kModel) {
+        facts_.source = scan.key().source;
+        session_ = core_.keys.derive(scan.key(), visit_.tenant());
+    }
+    if (want == BodyScan::Want::kKey) co_return true;
+    const bool chosen = co_await choose_pool(scan.model());
+    co_return chosen;
 }
 
 Task<bool> Turn::refuse_body(Error error) {
@@ -244,6 +281,12 @@ Task<void> Turn::deliver() {
     auto last = Relay::Outcome::kUnreachable;
     while (choice) {
         const Member& member = placer_.member(*choice);
+        if (member.status->full()) {  // It keeps its sessions; they come back when it has room.
+            core_.metrics.rejected("node_full");
+            Refusal refusal{429, "node_full", "this session's node is full", {}, 1};
+            co_await relay_.refuse(std::move(refusal));
+            co_return;
+        }
         const Reservation reservation = placer_.reserve(*choice);
         facts_.node = member.record.node_id;
         facts_.reason = choice->reason;
@@ -251,11 +294,11 @@ Task<void> Turn::deliver() {
         ++facts_.attempts;
         const bool pass_busy =
             !placer_.next() || !relay_.body().replayable() || !core_.retry_budget.left();
+        Attempt attempt(core_, member);
         last = co_await relay_.send(member, session_, pass_busy);
         if (!relay_.moved_to().empty()) placer_.moved(relay_.moved_to());
+        attempt.end(verdict_of(last, facts_));
         if (last == Relay::Outcome::kAnswered) co_return;
-        if (last == Relay::Outcome::kUnreachable && note_connect_failure(*member.status))
-            log::warn("node is down", {{"node", facts_.node}, {"error", "no connection"}});
         choice = std::nullopt;
         if (relay_.body().replayable()) choice = placer_.next();
         if (choice && !may_retry(last)) choice = std::nullopt;

@@ -74,7 +74,9 @@ BodyScan::Progress BodyScan::finish() {
         return fail(std::string("the body is not JSON: ") + scanner_.error() + " (byte " +
                         std::to_string(bytes_fed_) + ")",
                     {});
-    return decide();
+    if (want_ != Want::kModel) return decide();
+    progress_ = Progress::kFound;
+    return progress_;
 }
 
 void BodyScan::take(const JsonScanner::Piece& piece) {
@@ -202,6 +204,7 @@ void BodyScan::close(bool object) {
 }
 
 void BodyScan::take_bytes(Field field, std::string_view bytes) {
+    if (field == Field::kModel && !has_model_) append_bounded(model_name_, bytes, kCaptureBytesMax);
     if (static_cast<std::size_t>(field) < kSources || field == Field::kRole)
         append_bounded(capture_, bytes, kCaptureBytesMax);
     else if (field == Field::kContent || field == Field::kPart || field == Field::kPartText)
@@ -216,7 +219,13 @@ void BodyScan::end_scalar(Field field, bool text) {
     if (field == Field::kRole && text) role_ = capture_;
     if (Sha256* hash = hash_of(field)) hash->add(text ? kTextEnd : kScalarEnd);
     capture_.clear();
-    if (!found_[0].empty()) decide();
+    if (field == Field::kModel && !has_model_) {
+        has_model_ = text;
+        if (!text) model_name_.clear();
+    }
+    if (want_ == Want::kModel && has_model_) progress_ = Progress::kFound;
+    const bool enough = want_ == Want::kKey || (want_ == Want::kBoth && has_model_);
+    if (enough && !found_[0].empty()) decide();
 }
 
 void BodyScan::end_message() {

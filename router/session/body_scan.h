@@ -20,13 +20,17 @@ namespace hearth {
 class BodyScan {
   public:
     // `user_counts`: `user` and `safety_identifier` name a session too (one per user: coarse).
-    explicit BodyScan(bool user_counts) : user_counts_(user_counts) {}
+    // `want`: a scan for the model alone stops at it and has no key.
+    enum class Want { kKey, kModel, kBoth };
+    explicit BodyScan(bool user_counts, Want want = Want::kKey)
+        : user_counts_(user_counts), want_(want) {}
 
     enum class Progress { kMore, kFound, kBad };
     Progress feed(std::string_view bytes);
     Progress finish();  // The body is over: kFound or kBad.
 
     const RawKey& key() const { return key_; }                     // After kFound.
+    const std::string& model() const { return model_name_; }       // After kFound; empty = none.
     const std::string& error() const { return error_; }            // After kBad; safe to send back.
     std::string_view error_param() const { return error_param_; }  // The field at fault, or empty.
 
@@ -84,6 +88,7 @@ class BodyScan {
     std::string anchor();
 
     const bool user_counts_;
+    const Want want_;
     JsonScanner scanner_;
     Progress progress_ = Progress::kMore;
     RawKey key_;
@@ -97,6 +102,9 @@ class BodyScan {
     Field field_ = Field::kSkipped;            // Of the member whose name was read last.
     std::string capture_;                      // A value being read; bounded.
     std::array<std::string, kSources> found_;  // Empty = absent.
+
+    std::string model_name_;  // Bounded.
+    bool has_model_ = false;
 
     Sha256 model_, tools_, system_, prompt_;
     Sha256 text_, other_;        // Of the message being read.

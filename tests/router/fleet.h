@@ -192,6 +192,14 @@ class SwitchedStore final : public MetadataStore {
     Task<Result<void>> erase_session(const SessionKey& key) override {
         return store_.erase_session(key);
     }
+    Task<Result<void>> set_drained(const std::string& id, bool drained) override {
+        return store_.set_drained(id, drained);
+    }
+    Task<Result<std::map<std::string, bool>>> drains() override {
+        if (!on) co_return make_error(ErrorCode::kUnavailable, "switched off");
+        auto found = co_await store_.drains();
+        co_return found;
+    }
     Task<Result<void>> append_event(std::string, std::string, std::string) override {
         co_return Result<void>{};
     }

@@ -63,6 +63,10 @@ class SwitchedStore final : public MetadataStore {
         sessions_.erase(key);
         co_return Result<void>();
     }
+    Task<Result<void>> set_drained(const std::string&, bool) override { co_return Result<void>(); }
+    Task<Result<std::map<std::string, bool>>> drains() override {
+        co_return std::map<std::string, bool>{};
+    }
     Task<Result<void>> append_event(std::string kind, std::string, std::string) override {
         if (!on) co_return down();
         events.push_back(kind);

@@ -233,6 +233,16 @@ TEST_P(MetadataStoreTest, EraseForgets) {
     EXPECT_EQ(owner(kKey), "b/1");
 }
 
+TEST_P(MetadataStoreTest, TheLastWordOnADrainStands) {
+    EXPECT_TRUE(run(store().drains())->empty());
+    ASSERT_TRUE(run(store().set_drained("node-a", true)).ok());
+    ASSERT_TRUE(run(store().set_drained("node-a", true)).ok());
+    ASSERT_TRUE(run(store().set_drained("node-b", true)).ok());
+    ASSERT_TRUE(run(store().set_drained("node-a", false)).ok());
+    const std::map<std::string, bool> expected = {{"node-a", false}, {"node-b", true}};
+    EXPECT_EQ(*run(store().drains()), expected);
+}
+
 TEST_P(MetadataStoreTest, EventsAreAccepted) {
     EXPECT_TRUE(run(store().append_event("join", "node-a", "generation 1")).ok());
     EXPECT_TRUE(run(store().append_event("", "", std::string("\0\r\n", 3))).ok());

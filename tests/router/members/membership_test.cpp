@@ -115,7 +115,8 @@ TEST(Health, Rules) {
     EXPECT_FALSE(note_probe(status, Probe::kFailed));
     EXPECT_FALSE(note_probe(status, Probe::kFailed));
     EXPECT_FALSE(note_probe(status, Probe::kPassed));
-    for (int n = 1; n < kProbeFailuresMax; ++n) EXPECT_FALSE(note_probe(status, Probe::kFailed));
+    for (int n = 1; n < HealthRules{}.probe_failures; ++n)
+        EXPECT_FALSE(note_probe(status, Probe::kFailed));
     EXPECT_TRUE(status.usable()) << "slow is not down";
     EXPECT_TRUE(note_probe(status, Probe::kFailed));
     EXPECT_FALSE(status.usable());
