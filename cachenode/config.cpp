@@ -64,6 +64,8 @@ Result<void> check(const NodeConfig& config) {
     if (config.body_bytes_max < 1024) return bad("body_bytes_max", "must be at least 1024");
     if (config.body_memory < config.body_bytes_max)
         return bad("body_memory", "must be at least body_bytes_max");
+    if (config.kv_disk_bytes < (1 << 20) || config.kv_disk_bytes > (1LL << 50))
+        return bad("kv_disk_bytes", "must be between 1MiB and 1PiB");
     if (config.kv_ttl_ms != 0 && config.kv_ttl_ms < 1'000)
         return bad("kv_ttl_ms", "must be 0 or at least 1s");
     if (config.follow_up_bonus_ms < 0 || config.follow_up_bonus_ms > 86'400'000)
@@ -117,6 +119,9 @@ void NodeConfig::declare(Options& options) {
     options.add("chunk_tokens_max", chunk_tokens_max, 1, kTokensMax,
                 "Largest piece of one prompt in a step");
     options.add("cache", cache, "Reuse KV across turns; false computes every prompt whole");
+    options.add("kv_disk", kv_disk,
+                "Folder for KV that leaves memory, one a node; survives restarts; empty = none");
+    options.add_bytes("kv_disk_bytes", kv_disk_bytes, "Most that is kept in kv_disk");
     options.add_duration_ms("kv_ttl_ms", kv_ttl_ms,
                             "KV that nobody used for so long is dropped; 0 = kept while it fits");
     options.add_duration_ms("follow_up_bonus_ms", follow_up_bonus_ms,

@@ -27,7 +27,9 @@ struct NodeConfig {
     std::int64_t step_tokens_max = 512;
     std::int64_t chunk_tokens_max = 512;
     bool cache = true;
-    std::int64_t kv_ttl_ms = 0;  // Unused pages go after so long; 0 = never.
+    std::string kv_disk;                     // Folder of the disk tier; empty = none.
+    std::int64_t kv_disk_bytes = 8LL << 30;  // Its budget.
+    std::int64_t kv_ttl_ms = 0;              // Unused pages go after so long; 0 = never.
     std::int64_t follow_up_bonus_ms = 300'000;
     bool kv_verify = true;  // Checksums of pages whenever they are found.
     std::int64_t body_bytes_max = 16LL << 20;

@@ -11,6 +11,7 @@ namespace hearth {
 namespace {
 
 constexpr const char* kDevice = "device";
+constexpr const char* kDisk = "disk";
 constexpr std::array kMissReasons = {"rerouted", "evicted",   "expired", "diverged", "salt",
                                      "capacity", "node_lost", "corrupt", "declined"};
 constexpr std::array kOperations = {"heartbeat", "publish", "lookup"};
@@ -44,6 +45,8 @@ void NodeMetrics::declare_counters() {
         "Prompt tokens by where their KV came from; the sum over source is every prompt token "
         "once.";
     prompt_device_.counter = counter(kPrompt, kPromptHelp, {{"source", kDevice}});
+    prompt_disk_.counter = counter(kPrompt, kPromptHelp, {{"source", kDisk}});
+    prompt_peer_.counter = counter(kPrompt, kPromptHelp, {{"source", "peer"}});
     prompt_computed_.counter = counter(kPrompt, kPromptHelp, {{"source", "computed"}});
     reusable_.counter = counter("hearth_engine_reusable_tokens_total",
                                 "Prompt tokens whose KV an earlier turn of the same session or a "
@@ -86,6 +89,7 @@ void NodeMetrics::declare_counters() {
     corrupt_.counter = metrics_.counter("hearth_cache_corrupt_blocks_total",
                                         "Blocks whose bytes had changed when they were found.",
                                         {{"tier", kDevice}});
+    declare_disk_counters();
     for (std::size_t op = 0; op < kOperations.size(); ++op)
         for (const char* result : {"ok", "timeout", "error"})
             directory_[op][result] =
@@ -94,6 +98,25 @@ void NodeMetrics::declare_counters() {
                                  {{"op", kOperations[op]}, {"result", result}});
     directory_dropped_ = metrics_.counter("hearth_directory_dropped_updates_total",
                                           "Session records dropped because the store was down.");
+}
+
+void NodeMetrics::declare_disk_counters() {
+    const Labels disk = {{"tier", kDisk}};
+    disk_evicted_.counter = metrics_.counter("hearth_cache_evicted_blocks_total",
+                                             "Blocks evicted from a tier, by reason.",
+                                             {{"tier", kDisk}, {"reason", "lru"}});
+    disk_corrupt_.counter =
+        metrics_.counter("hearth_cache_corrupt_blocks_total",
+                         "Blocks whose bytes had changed when they were found.", disk);
+    disk_written_.counter =
+        metrics_.counter("hearth_cache_written_blocks_total", "Blocks written to a tier.", disk);
+    disk_skipped_.counter = metrics_.counter(
+        "hearth_cache_skipped_blocks_total",
+        "Blocks not written to a tier because it was behind, paused, or memory was short.", disk);
+    disk_loaded_.counter =
+        metrics_.counter("hearth_cache_loaded_blocks_total", "Blocks read back from a tier.", disk);
+    disk_failures_.counter = metrics_.counter("hearth_cache_tier_failures_total",
+                                              "Reads and writes of a tier that failed.", disk);
 }
 
 void NodeMetrics::declare_histograms() {
@@ -151,6 +174,17 @@ void NodeMetrics::declare_gauges(const NodeMetricsFacts& facts) {
     residence_ = metrics_.gauge("hearth_cache_residence_seconds",
                                 "Time from last use to eviction, of recently evicted blocks.",
                                 {{"tier", kDevice}});
+    disk_bytes_ = metrics_.gauge("hearth_cache_tier_bytes", "Bytes of KV held in a tier.",
+                                 {{"tier", kDisk}, {"model", model_}});
+    disk_capacity_ = metrics_.gauge("hearth_cache_tier_capacity_bytes", "Bytes a tier may hold.",
+                                    {{"tier", kDisk}});
+    disk_blocks_ = metrics_.gauge("hearth_cache_tier_blocks", "Blocks in a tier by state.",
+                                  {{"tier", kDisk}, {"state", "idle"}});
+    disk_pending_ = metrics_.gauge("hearth_cache_tier_blocks", "Blocks in a tier by state.",
+                                   {{"tier", kDisk}, {"state", "pending"}});
+    disk_speed_ =
+        metrics_.gauge("hearth_cache_load_bytes_per_second",
+                       "Measured speed at which blocks are read back.", {{"tier", kDisk}});
     directory_up_ = metrics_.gauge("hearth_directory_up",
                                    "1 when the metadata store answers, 0 when running without it.");
     for (const NodeState state : {NodeState::kStarting, NodeState::kReady, NodeState::kDraining})
@@ -198,14 +232,12 @@ void NodeMetrics::directory_done(DirectoryOperation operation, const Result<void
 
 void NodeMetrics::follow(const SchedulerStats& stats) {
     prompt_device_.follow(stats.prompt_tokens_device);
+    prompt_disk_.follow(stats.prompt_tokens_disk);
+    prompt_peer_.follow(stats.prompt_tokens_peer);
     prompt_computed_.follow(stats.prompt_tokens_computed);
     reusable_.follow(stats.reusable_tokens);
     reused_.follow(stats.reused_tokens);
-    // Per turn the ceiling is max(cached, reusable); reused = min(cached, reusable), so the sum
-    // over turns is this; but what a turn was not to read, no cache could have served.
-    const auto declined = stats.missed_tokens.find(to_string(MissReason::kDeclined));
-    ceiling_.follow(stats.reusable_tokens + stats.prompt_tokens_device - stats.reused_tokens -
-                    (declined != stats.missed_tokens.end() ? declined->second : 0));
+    ceiling_.follow(stats.ceiling_tokens);
     full_ceiling_.follow(stats.turns_full_ceiling);
     for (const auto& [reason, tokens] : stats.missed_tokens) {
         const auto known = missed_.find(reason);
@@ -221,6 +253,12 @@ void NodeMetrics::follow(const SchedulerStats& stats) {
     evicted_.follow(stats.evicted_pages);
     expired_.follow(stats.expired_pages);
     corrupt_.follow(stats.corrupt_pages);
+    disk_evicted_.follow(stats.disk.evicted);
+    disk_corrupt_.follow(stats.disk.corrupt);
+    disk_written_.follow(stats.disk.written);
+    disk_skipped_.follow(stats.disk.skipped);
+    disk_loaded_.follow(stats.disk.loaded);
+    disk_failures_.follow(stats.disk.failures);
 }
 
 std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bool directory_up) {
@@ -234,6 +272,11 @@ std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bo
     blocks_idle_.set(static_cast<double>(idle));
     blocks_free_.set(static_cast<double>(stats.pages_total - stats.pages_used));
     sessions_.set(static_cast<double>(stats.sessions));
+    disk_bytes_.set(static_cast<double>(stats.disk.bytes));
+    disk_capacity_.set(static_cast<double>(stats.disk.bytes_max));
+    disk_blocks_.set(static_cast<double>(stats.disk.pages));
+    disk_pending_.set(static_cast<double>(stats.disk.pages_pending));
+    disk_speed_.set(stats.disk.load_bytes_per_s);
     blocks_kept_.set(static_cast<double>(stats.kept_pages));
     residence_.set(stats.residence_s);
     directory_up_.set(directory_up ? 1 : 0);

@@ -45,6 +45,7 @@ class NodeMetrics {
         }
     };
     void declare_counters();
+    void declare_disk_counters();
     void declare_histograms();
     void declare_gauges(const NodeMetricsFacts& facts);
     void follow(const SchedulerStats& stats);
@@ -53,7 +54,8 @@ class NodeMetrics {
     std::string model_;
 
     Follower prompt_device_, prompt_computed_, reusable_, reused_, ceiling_, full_ceiling_,
-        generated_, evicted_, expired_, corrupt_;
+        generated_, evicted_, expired_, corrupt_, prompt_disk_, prompt_peer_, disk_evicted_,
+        disk_corrupt_, disk_written_, disk_skipped_, disk_loaded_, disk_failures_;
     Follower canonical_;
     Follower first_turns_, full_hits_, partial_hits_, misses_;
     std::map<std::string, Follower> missed_;
@@ -67,7 +69,7 @@ class NodeMetrics {
     Counter directory_dropped_;
 
     Gauge running_, waiting_, tier_bytes_, tier_capacity_, sessions_, directory_up_, blocks_kept_,
-        residence_;
+        disk_bytes_, disk_capacity_, disk_blocks_, disk_pending_, disk_speed_, residence_;
     Gauge blocks_active_, blocks_idle_, blocks_free_;
     std::map<NodeState, Gauge> state_;
 };

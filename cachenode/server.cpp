@@ -65,6 +65,7 @@ class NodeServer::State {
     Result<void> build_engine(engine::Checkpoint&& checkpoint);
     void build_publisher();
     void build_scheduler(std::unique_ptr<engine::Engine> engine);
+    Result<void> open_disk();
     Result<void> build_server();
     NodeRecord record() const;
     static Task<void> drain(State& self, std::chrono::milliseconds grace);
@@ -133,6 +134,7 @@ Result<void> NodeServer::State::build_engine(engine::Checkpoint&& checkpoint) {
     metrics = std::make_shared<NodeMetrics>(facts);
     build_publisher();
     build_scheduler(std::move(*engine));
+    if (auto disk = open_disk(); !disk) return disk;
     log::info("engine ready", {{"backend", facts.backend},
                                {"model", facts.model},
                                {"kv_tokens_max", api_options.kv_tokens_max},
@@ -167,6 +169,19 @@ void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine) 
     const SchedulerOptions options = scheduler_options(config, fingerprint);
     scheduler = std::make_shared<Scheduler>(std::move(engine), prompts->tokenizer(), options, clock,
                                             std::move(observer));
+}
+
+Result<void> NodeServer::State::open_disk() {
+    if (config.kv_disk.empty()) return {};
+    DiskTierOptions options;
+    options.folder = config.kv_disk;
+    options.bytes_max = config.kv_disk_bytes;
+    const MonotonicNs begin = clock.now();
+    if (auto opened = scheduler->open_disk(options); !opened) return opened;
+    log::info("disk tier ready", {{"folder", config.kv_disk},
+                                  {"pages", scheduler->stats()->disk.pages},
+                                  {"index_s", seconds(clock.now() - begin)}});
+    return {};
 }
 
 Result<void> NodeServer::State::build_server() {
@@ -212,7 +227,8 @@ NodeRecord NodeServer::State::record() const {
     out.kv_bytes_max = stats->kv_bytes_max;
     out.reused_tokens = stats->reused_tokens;
     out.reusable_tokens = stats->reusable_tokens;
-    out.prompt_tokens = stats->prompt_tokens_device + stats->prompt_tokens_computed;
+    out.prompt_tokens = stats->prompt_tokens_device + stats->prompt_tokens_disk +
+                        stats->prompt_tokens_peer + stats->prompt_tokens_computed;
     return out;
 }
 

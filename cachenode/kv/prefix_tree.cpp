@@ -47,7 +47,7 @@ std::vector<CachedPage> PrefixTree::Lease::cached_pages() const {
     const auto add = [&](NodeId id) {
         const Node& node = tree_->nodes_[id];
         out.push_back({node.hash, tree_->nodes_[node.parent].hash, tree_->tokens_of(id),
-                       node.checksum, node.page.data()});
+                       node.checksum, node.page.data(), node.owner});
     };
     for (NodeId id = last_; tree_->nodes_[id].parent != kNone; id = tree_->nodes_[id].parent) {
         add(id);
@@ -55,6 +55,10 @@ std::vector<CachedPage> PrefixTree::Lease::cached_pages() const {
     std::reverse(out.begin(), out.end());
     if (tail_ != kNone) add(tail_);
     return out;
+}
+
+PageHash PrefixTree::Lease::end() const {
+    return tree_->nodes_[last_].hash;
 }
 
 void PrefixTree::Lease::copy_tail(const Page& into) {

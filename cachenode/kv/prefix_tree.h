@@ -39,6 +39,7 @@ struct CachedPage {
     std::span<const engine::TokenId> tokens;  // 1 to 64.
     std::uint64_t checksum = 0;
     const std::byte* bytes = nullptr;
+    std::uint32_t owner = 0;
 };
 
 // What is known of a prompt's first pages.
@@ -80,6 +81,7 @@ class PrefixTree {
         std::int64_t tokens() const;                       // In pages and tail.
         bool was_corrupt() const { return was_corrupt_; }  // It ends before a page gone bad.
         std::vector<CachedPage> cached_pages() const;      // All of the path, then the tail.
+        PageHash end() const;              // The name of the last whole page, or of the root.
         void copy_tail(const Page& into);  // All bytes of the tail's page; then unpins it.
         void drop_tail();
         void reset();

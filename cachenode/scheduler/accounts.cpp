@@ -38,6 +38,7 @@ TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
         question.known = known.tokens;
         if (known.fate == PageFate::kExpired) question.lost = MissReason::kExpired;
     }
+    if (found.was_dearer) question.lost = MissReason::kDeclined;
     if (found.was_corrupt) question.lost = MissReason::kCorrupt;
     question.is_other_salt = request.session && !request.hint.known &&
                              ledger_.has_other_salt(*request.session, request.salt);
@@ -58,13 +59,18 @@ TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
         usage.missed[to_string(reason)] = tokens;
         counters_.missed_tokens[to_string(reason)] += tokens;
     }
-    counters_.prompt_tokens_device += cached;
+    usage.disk_tokens = std::min(found.disk, cached);
+    usage.peer_tokens = std::min(found.peer, cached - usage.disk_tokens);
+    counters_.prompt_tokens_disk += usage.disk_tokens;
+    counters_.prompt_tokens_peer += usage.peer_tokens;
+    counters_.prompt_tokens_device += cached - usage.disk_tokens - usage.peer_tokens;
+    // What an infinite cache that never fails would have served; nothing where it may not be read.
+    counters_.ceiling_tokens += question.declined ? 0 : std::max(cached, reuse.reusable);
     counters_.prompt_tokens_computed += size - cached;
     counters_.reusable_tokens += reuse.reusable;
     counters_.reused_tokens += reuse.reused;
     // Nothing was lost that a cache could have given, unless the turn was not to read it.
-    if (reuse.reusable > 0 && !reuse.missed.contains(MissReason::kDeclined))
-        ++counters_.turns_full_ceiling;
+    if (reuse.reusable > 0 && !question.declined) ++counters_.turns_full_ceiling;
     if (reuse.reusable == 0) {
         ++counters_.turns_first;
     } else if (reuse.reused == reuse.reusable) {
@@ -105,8 +111,12 @@ void Accounts::count_step(double seconds, std::int64_t prefill_tokens, std::int6
 SchedulerStats Accounts::stats() const {
     SchedulerStats stats = counters_;
     stats.sessions = ledger_.sessions();
-    if (prefill_seconds_ > 0) stats.prefill_tokens_per_s = prefill_tokens_ / prefill_seconds_;
+    stats.prefill_tokens_per_s = prefill_tokens_per_s();
     return stats;
+}
+
+double Accounts::prefill_tokens_per_s() const {
+    return prefill_seconds_ > 0 ? prefill_tokens_ / prefill_seconds_ : 0;
 }
 
 }  // namespace hearth

@@ -13,8 +13,10 @@ namespace hearth {
 
 // What a turn found at its admission, in tokens.
 struct FoundPrefix {
-    std::int64_t cached = 0;   // Less than the prompt.
-    bool was_corrupt = false;  // A page gone bad ended it.
+    std::int64_t cached = 0;          // Less than the prompt.
+    std::int64_t disk = 0, peer = 0;  // Of these, fetched from there for this turn.
+    bool was_corrupt = false;         // A page gone bad ended it.
+    bool was_dearer = false;          // More is on disk, and quicker computed than read.
 };
 
 // Scheduler's thread. Owns the session ledger and the counters of SchedulerStats.
@@ -41,6 +43,7 @@ class Accounts {
     void count_generated(std::int64_t tokens) { counters_.generated_tokens += tokens; }
     void count_canonical(std::int64_t tokens) { counters_.canonical_tokens += tokens; }
     void count_step(double seconds, std::int64_t prefill_tokens, std::int64_t decode_tokens);
+    double prefill_tokens_per_s() const;  // Measured; 0 = unknown.
     // Counters and sessions; the other fields are the scheduler's to fill.
     SchedulerStats stats() const;
 

@@ -41,6 +41,8 @@ void CanonicalPasses::end(Pass& pass, MonotonicNs now) {
     if (turn.session) {
         accounts_.stored_more(*turn.session, turn.salt, turn.turn, pass.sequence->computed());
     }
+    const auto computed = static_cast<std::size_t>(pass.sequence->computed());
+    stored_(turn.salt, std::span(turn.tokens).first(computed));
     pass.sequence.reset();
 }
 

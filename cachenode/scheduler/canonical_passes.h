@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +30,11 @@ struct CanonicalTurn {
 // Scheduler's thread. However a pass ends, what it has computed is in the tree and in the ledger.
 class CanonicalPasses {
   public:
-    CanonicalPasses(DeviceTier& tier, Accounts& accounts) : tier_(tier), accounts_(accounts) {}
+    // `stored`: told of the tokens whose KV a pass has left in the tree.
+    using Stored =
+        std::function<void(const std::string& salt, std::span<const engine::TokenId> tokens)>;
+    CanonicalPasses(DeviceTier& tier, Accounts& accounts, Stored stored)
+        : tier_(tier), accounts_(accounts), stored_(std::move(stored)) {}
 
     // False when the pages cannot be had or too many passes are under way.
     bool start(CanonicalTurn turn, MonotonicNs now);
@@ -51,6 +57,7 @@ class CanonicalPasses {
 
     DeviceTier& tier_;
     Accounts& accounts_;
+    Stored stored_;
     std::vector<Pass> passes_;
 };
 

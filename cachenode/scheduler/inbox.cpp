@@ -46,6 +46,15 @@ void Inbox::left_queue(std::int64_t turns) {
     CHECK(turns_ >= 0);
 }
 
+void Inbox::call(std::function<void()> work) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (is_closed_) return;
+        mail_.calls.push_back(std::move(work));
+    }
+    changed_.notify_one();
+}
+
 void Inbox::wake() {
     {
         const std::lock_guard lock(mutex_);
@@ -57,7 +66,8 @@ void Inbox::wake() {
 bool Inbox::wait(bool briefly) {
     std::unique_lock lock(mutex_);
     const auto is_wanted = [this] {
-        return is_closed_ || is_woken_ || !mail_.turns.empty() || !mail_.cancels.empty();
+        return is_closed_ || is_woken_ || !mail_.turns.empty() || !mail_.cancels.empty() ||
+               !mail_.calls.empty();
     };
     if (briefly) {
         changed_.wait_for(lock, std::chrono::seconds(1), is_wanted);

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <vector>
 
@@ -25,11 +26,15 @@ class Inbox {
     // kExhausted when `turns_max` turns wait here or in the scheduler; kUnavailable once closed.
     Result<TurnId> submit(TurnRequest turn);
     void cancel(TurnId id);
+    // Runs on the scheduler's thread before its next step; never once closed. Turns submitted
+    // before it are known then.
+    void call(std::function<void()> work);
     void close();
 
     struct Mail {
         std::vector<SubmittedTurn> turns;
         std::vector<TurnId> cancels;  // Of these turns and earlier ones.
+        std::vector<std::function<void()>> calls;
     };
     Mail take();
     void left_queue(std::int64_t turns);  // So many taken turns wait no longer.

@@ -1,141 +1,11 @@
 // One step at a time: take mail, admit, batch, run the engine, sample, end turns, publish counters.
-#include "cachenode/scheduler/scheduler.h"
-
 #include <algorithm>
-#include <deque>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 
-#include "cachenode/kv/device_tier.h"
-#include "cachenode/scheduler/accounts.h"
-#include "cachenode/scheduler/batcher.h"
-#include "cachenode/scheduler/canonical_passes.h"
-#include "cachenode/scheduler/inbox.h"
-#include "cachenode/scheduler/reply.h"
-#include "cachenode/scheduler/sequence.h"
-#include "cachenode/scheduler/stored_turn.h"
-#include "common/base/check.h"
+#include "cachenode/scheduler/scheduler_state.h"
 
 namespace hearth {
-namespace {
-
-using engine::TokenId;
-
-// A turn from submission to its last event. The sequence and the reply come with admission.
-struct Turn {
-    TurnId id = 0;
-    TurnRequest request;
-    std::unique_ptr<Sequence> sequence;
-    std::optional<Reply> reply;
-    TurnUsage usage;
-    std::int64_t number = 0;
-    MonotonicNs admitted = 0, first_token = 0, last_token = 0;
-    std::vector<TokenId> unsent;     // Sampled since the last event.
-    std::int64_t refused_with = -1;  // Pages that were available when they did not do; -1 = never.
-    bool has_sent_usage = false;
-    bool has_ended = false;  // Leaves its list at the end of the step.
-    std::vector<float> inter_token_s;
-
-    // Its next token follows one that was sampled here.
-    bool decodes() const { return usage.completion_tokens > std::ssize(request.forced); }
-};
-
-// Never 0, which is nobody's.
-std::uint32_t owner_tag(const SessionKey& session) {
-    return static_cast<std::uint32_t>(std::hash<SessionKey>{}(session)) | 1u;
-}
-
-// The last event of a turn, sent once the counters that it changed are published.
-struct LastEvent {
-    std::function<void(TurnEvent)> sink;
-    TurnEvent event;
-};
-
-}  // namespace
-
-class Scheduler::State {
-  public:
-    State(std::unique_ptr<engine::Engine> model, const engine::Tokenizer& tokenizer,
-          const SchedulerOptions& options, const Clock& clock, SchedulerObserver observer)
-        : engine_(std::move(model)),
-          tokenizer_(tokenizer),
-          options_(options),
-          clock_(clock),
-          observer_(std::move(observer)),
-          inbox_(options.queue_max),
-          tier_(engine_->kv_layout().page_bytes(), options.kv_bytes_max, options.model_fingerprint,
-                {.verify = options.kv_verify, .ttl = options.kv_ttl}),
-          accounts_(tokenizer, options),
-          passes_(tier_, accounts_) {
-        CHECK(options.sequences_max > 0 && options.queue_max > 0);
-        publish();
-    }
-
-    void start() {
-        thread_ = std::thread([this] {
-            while (!inbox_.is_closed()) {
-                if (!step() && !inbox_.wait(options_.kv_ttl > 0)) break;
-            }
-        });
-    }
-    void stop();
-    bool step();
-    Result<TurnId> submit(TurnRequest turn);
-    void cancel(TurnId id) { inbox_.cancel(id); }
-    std::shared_ptr<const SchedulerStats> stats() const {
-        const std::lock_guard lock(stats_mutex_);
-        return stats_;
-    }
-    const engine::Engine& engine() const { return *engine_; }
-
-  private:
-    bool take_mail();
-    bool end_overdue();
-    void cancel_now(TurnId id);
-    bool admit_waiting();
-    bool admit(Turn& turn);
-    void replay_forced(Turn& turn);
-    bool run_batch();
-    std::vector<BatchCandidate> candidates() const;
-    Sequence& sequence_of(std::size_t candidate) const;
-    void run_engine(const std::vector<PlannedSlice>& plan);
-    void take_results(const std::vector<PlannedSlice>& plan);
-    void take_token(Turn& turn, std::span<float> logits);
-    void note_token_time(Turn& turn);
-
-    void end(Turn& turn, FinishReason finish, Error error = {});
-    std::int64_t leave(Turn& turn, FinishReason finish);
-    void report(const Turn& turn, FinishReason finish, std::int64_t session_tokens);
-    void forget_ended();
-    void publish();
-    void send_last_events();
-
-    PrefixUse use_of(const Turn& turn) const;
-    void expire();
-
-    std::unique_ptr<engine::Engine> engine_;
-    const engine::Tokenizer& tokenizer_;
-    SchedulerOptions options_;
-    const Clock& clock_;
-    SchedulerObserver observer_;
-    Inbox inbox_;
-    DeviceTier tier_;  // Before everything that holds its pages.
-    Accounts accounts_;
-    std::deque<std::unique_ptr<Turn>> waiting_;  // First come, first served.
-    std::deque<std::unique_ptr<Turn>> running_;  // In order of admission.
-    CanonicalPasses passes_;
-    std::vector<LastEvent> last_events_;
-    std::vector<float> logits_;
-    MonotonicNs expired_at_ = 0;
-    // Not std::atomic<std::shared_ptr>: that of g++ 12 unlocks without release order in load().
-    mutable std::mutex stats_mutex_;
-    std::shared_ptr<const SchedulerStats> stats_;
-    std::thread thread_;
-};
-
 void Scheduler::State::stop() {
     inbox_.close();
     if (thread_.joinable()) thread_.join();
@@ -143,32 +13,18 @@ void Scheduler::State::stop() {
     passes_.end_all(clock_.now());
     for (auto& turn : running_) end(*turn, FinishReason::kCancelled);
     for (auto& turn : waiting_) end(*turn, FinishReason::kCancelled);
+    for (auto& turn : restoring_) end(*turn, FinishReason::kCancelled);
     forget_ended();
+    disk_.reset();  // Writes what is queued.
     publish();
     send_last_events();
-}
-
-PrefixUse Scheduler::State::use_of(const Turn& turn) const {
-    const TurnRequest& request = turn.request;
-    PrefixUse use;
-    use.now = clock_.now();
-    use.follow_up = turn.number >= 2;
-    use.follow_up_bonus = request.follow_up_bonus.value_or(options_.follow_up_bonus);
-    if (request.keep_for > 0) use.keep_until = use.now + request.keep_for;
-    if (request.session) use.owner = owner_tag(*request.session);
-    return use;
-}
-
-void Scheduler::State::expire() {
-    constexpr MonotonicNs kPause = kSecond;
-    if (options_.kv_ttl == 0 || clock_.now() - expired_at_ < kPause) return;
-    expired_at_ = clock_.now();
-    tier_.tree().expire(expired_at_);
 }
 
 bool Scheduler::State::step() {
     expire();
     bool has_worked = take_mail();
+    has_worked |= disk_ != nullptr && disk_->poll();
+    has_worked |= take_restored();
     has_worked |= end_overdue();
     has_worked |= admit_waiting();
     has_worked |= run_batch();
@@ -221,11 +77,12 @@ bool Scheduler::State::take_mail() {
         waiting_.back()->request = std::move(submitted.request);
     }
     for (const TurnId id : mail.cancels) cancel_now(id);
-    return !mail.turns.empty() || !mail.cancels.empty();
+    for (const auto& call : mail.calls) call();
+    return !mail.turns.empty() || !mail.cancels.empty() || !mail.calls.empty();
 }
 
 void Scheduler::State::cancel_now(TurnId id) {
-    for (auto* list : {&running_, &waiting_}) {
+    for (auto* list : {&running_, &waiting_, &restoring_}) {
         for (auto& turn : *list) {
             if (turn->id == id && !turn->has_ended) end(*turn, FinishReason::kCancelled);
         }
@@ -236,7 +93,7 @@ void Scheduler::State::cancel_now(TurnId id) {
 bool Scheduler::State::end_overdue() {
     const MonotonicNs now = clock_.now();
     bool has_ended = false;
-    for (auto* list : {&running_, &waiting_}) {
+    for (auto* list : {&running_, &waiting_, &restoring_}) {
         for (auto& turn : *list) {
             if (turn->request.deadline == 0 || now < turn->request.deadline) continue;
             end(*turn, FinishReason::kError,
@@ -254,7 +111,18 @@ bool Scheduler::State::admit_waiting() {
     bool has_admitted = false;
     while (!waiting_.empty() &&
            static_cast<std::int32_t>(running_.size()) < options_.sequences_max) {
-        if (!admit(*waiting_.front())) {
+        const Restores::Start restore = begin_restore(*waiting_.front());
+        if (restore == Restores::Start::kStarted) {
+            restoring_.push_back(std::move(waiting_.front()));
+            waiting_.pop_front();
+            has_admitted = true;
+            continue;
+        }
+        // Memory that a restore lacks the turn itself lacks too, and others are about to free some.
+        const bool is_short =
+            restore == Restores::Start::kNoMemory && running_.size() + restores_.running() > 0;
+        if (is_short || !admit(*waiting_.front())) {
+            if (disk_ != nullptr) disk_->shed();
             if (passes_.size() == 0) break;
             passes_.end_all(clock_.now());
             continue;
@@ -290,15 +158,21 @@ bool Scheduler::State::admit(Turn& turn) {
     spec.cache_write = request.cache_write && options_.cache;
     spec.use = use_of(turn);
     turn.sequence = Sequence::admit(tier_, spec);
+    turn.held.reset();
     if (turn.sequence == nullptr) {
         turn.refused_with = tier_.pages_available();
+        turn.was_looked_for = false;  // What was restored for it may be gone by then.
         return false;
     }
     turn.admitted = clock_.now();
     // Of a forced reply nothing counts: hit rates are of prompts.
     const std::int64_t cached = std::min(turn.sequence->reused(), prompt - 1);
-    turn.usage = accounts_.admit(
-        request, {.cached = cached, .was_corrupt = turn.sequence->met_corruption()}, tier_.tree());
+    FoundPrefix found;
+    found.cached = cached;
+    if (turn.was_restored) found.disk = std::max<std::int64_t>(0, cached - turn.in_memory);
+    found.was_corrupt = turn.was_corrupt || turn.sequence->met_corruption();
+    found.was_dearer = turn.was_dearer;
+    turn.usage = accounts_.admit(request, found, tier_.tree());
     turn.reply.emplace(tokenizer_, request);
     return true;
 }
@@ -459,6 +333,7 @@ std::int64_t Scheduler::State::leave(Turn& turn, FinishReason finish) {
     }
     if (!is_written) left.stored = std::min(left.stored, sequence.reused());
     const auto tokens = static_cast<std::int64_t>(left.tokens.size());
+    if (is_written) write_behind(request.salt, computed);
     turn.sequence.reset();  // Its pages are free for a canonical pass.
     if (is_written && is_whole && left.stored < tokens && waiting_.empty()) {
         CanonicalTurn canonical{request.session, request.salt, turn.number, left.tokens,
@@ -492,13 +367,17 @@ void Scheduler::State::report(const Turn& turn, FinishReason finish, std::int64_
 void Scheduler::State::forget_ended() {
     const auto has_ended = [](const std::unique_ptr<Turn>& turn) { return turn->has_ended; };
     std::erase_if(running_, has_ended);
-    inbox_.left_queue(static_cast<std::int64_t>(std::erase_if(waiting_, has_ended)));
+    const std::size_t left =
+        std::erase_if(waiting_, has_ended) + std::erase_if(restoring_, has_ended);
+    inbox_.left_queue(static_cast<std::int64_t>(left));
 }
 
 void Scheduler::State::publish() {
     SchedulerStats stats = accounts_.stats();
     stats.running = static_cast<std::int64_t>(running_.size());
-    stats.waiting = static_cast<std::int64_t>(waiting_.size());
+    stats.waiting = std::ssize(waiting_) + std::ssize(restoring_);
+    if (disk_ != nullptr) stats.disk = disk_->stats();
+    for (const auto& turn : restoring_) stats.queued_tokens += std::ssize(turn->request.prompt);
     for (const auto& turn : waiting_) stats.queued_tokens += std::ssize(turn->request.prompt);
     for (const auto& turn : running_) stats.queued_tokens += turn->sequence->pending();
     const PagePool& pool = tier_.pool();
@@ -529,6 +408,10 @@ Scheduler::Scheduler(std::unique_ptr<engine::Engine> engine, const engine::Token
 
 Scheduler::~Scheduler() {
     stop();
+}
+
+Result<void> Scheduler::open_disk(DiskTierOptions options) {
+    return state_->open_disk(std::move(options));
 }
 
 void Scheduler::start() {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cachenode/kv/disk_tier.h"
 #include "cachenode/kv/eviction.h"
 #include "cachenode/scheduler/turn.h"
 #include "common/base/clock.h"
@@ -41,7 +42,10 @@ struct SchedulerStats {
     std::int64_t pages_used = 0, pages_total = 0;  // In use by sequences or tree.
     std::int64_t pages_cached = 0;                 // Of these, in the tree.
     std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
-    std::int64_t prompt_tokens_device = 0, prompt_tokens_computed = 0;  // Sum = prompt tokens.
+    // Their sum = prompt tokens.
+    std::int64_t prompt_tokens_device = 0, prompt_tokens_disk = 0, prompt_tokens_peer = 0,
+                 prompt_tokens_computed = 0;
+    std::int64_t ceiling_tokens = 0;  // That an infinite cache which never fails would have served.
     std::int64_t reusable_tokens = 0, reused_tokens = 0;
     std::map<std::string, std::int64_t> missed_tokens;  // By miss reason (design §7).
     // Of admitted turns: nothing was reusable; all of it, some of it, none of it was reused.
@@ -49,6 +53,7 @@ struct SchedulerStats {
     std::int64_t turns_full_ceiling = 0;  // Full hits of an infinite cache that never fails.
     std::int64_t generated_tokens = 0, evicted_pages = 0, sessions = 0;
     std::int64_t expired_pages = 0, corrupt_pages = 0, kept_pages = 0;
+    DiskTierStats disk;                   // Zeros when there is none.
     double residence_s = 0;               // From last use to eviction, of recent victims.
     std::int64_t admission_attempts = 0;  // Each looks a whole prompt up.
     std::int64_t canonical_tokens = 0;  // Computed again because a reply re-tokenises differently.
@@ -69,6 +74,9 @@ class Scheduler {
     Scheduler(std::unique_ptr<engine::Engine> engine, const engine::Tokenizer& tokenizer,
               const SchedulerOptions& options, const Clock& clock, SchedulerObserver observer);
     ~Scheduler();  // Stops: running turns end with kCancelled.
+
+    // A disk tier beneath the pool, before start(). Page size and model are filled in.
+    Result<void> open_disk(DiskTierOptions options);
 
     void start();  // Starts the thread. Tests call step() themselves instead.
     void stop();

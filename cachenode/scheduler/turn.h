@@ -22,10 +22,11 @@ enum class FinishReason { kStop, kLength, kCancelled, kError };
 const char* to_string(FinishReason reason);  // "stop", "length", "abort", "error"
 
 // Token accounting of one turn, fixed at admission (design §11).
-// device + computed = prompt; reused + sum(missed) = reusable.
+// device + disk + peer + computed = prompt; reused + sum(missed) = reusable.
 struct TurnUsage {
     std::int64_t prompt_tokens = 0;
-    std::int64_t cached_tokens = 0;  // = device for now.
+    std::int64_t cached_tokens = 0;  // device + disk + peer
+    std::int64_t disk_tokens = 0, peer_tokens = 0;
     std::int64_t completion_tokens = 0;
     std::int64_t reusable_tokens = 0;
     std::int64_t reused_tokens = 0;

@@ -2,7 +2,11 @@
 // salts.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -72,11 +76,10 @@ class PageSpy final : public engine::Engine {
 
 class ModelCheck {
   public:
-    ModelCheck(std::uint64_t seed, const SchedulerOptions& options)
-        : rng_(seed),
-          world_(options, std::make_unique<PageSpy>(pages_)),
-          options_(options),
-          reference_(without_cache()) {
+    // `folder`: of a disk tier; empty = none.
+    ModelCheck(std::uint64_t seed, const SchedulerOptions& options, std::string folder = {})
+        : rng_(seed), options_(options), folder_(std::move(folder)), reference_(without_cache()) {
+        restart();
         for (std::uint64_t i = 0; i < 8; ++i) chats_.push_back(new_chat(i));
     }
 
@@ -87,7 +90,7 @@ class ModelCheck {
                 submit(chats_[rng_.below(chats_.size())]);
             } else if (kind < 33 && !flying_.empty()) {
                 Flying& turn = *flying_[rng_.below(flying_.size())];
-                world_.scheduler().cancel(turn.id);
+                world_->scheduler().cancel(turn.id);
                 turn.is_cancelled = true;
             } else if (kind < 36) {
                 edit(chats_[rng_.below(chats_.size())]);
@@ -95,20 +98,22 @@ class ModelCheck {
                 chats_[rng_.below(chats_.size())] = branch(chats_[rng_.below(chats_.size())]);
             } else if (kind < 39) {
                 flip_a_byte();
+            } else if (kind < 40 && !folder_.empty()) {
+                finish_all();
+                flip_a_byte_on_disk();
+                if (rng_.below(2) == 0) restart();
             } else {
-                world_.clock().advance(static_cast<MonotonicNs>(rng_.below(3)) * 100 * kSecond);
-                for (std::uint64_t n = rng_.below(60); n > 0; --n) world_.scheduler().step();
+                world_->clock().advance(static_cast<MonotonicNs>(rng_.below(3)) * 100 * kSecond);
+                for (std::uint64_t n = rng_.below(60); n > 0; --n) world_->scheduler().step();
             }
             check_counts();
             land();
         }
-        while (world_.scheduler().step()) {
-        }
-        land();
-        EXPECT_TRUE(flying_.empty());
-        check_at_rest();
+        finish_all();
     }
-    SchedulerStats stats() const { return world_.stats(); }
+    std::int64_t loaded() const { return loaded_ + world_->stats().disk.loaded; }
+    std::int64_t corrupt_on_disk() const { return corrupt_ + world_->stats().disk.corrupt; }
+    SchedulerStats stats() const { return world_->stats(); }
     std::int64_t checked() const { return checked_; }
 
   private:
@@ -139,9 +144,50 @@ class ModelCheck {
         return random_words(rng_.below(20), 1 + static_cast<int>(rng_.below(9)));
     }
 
+    void finish_all() {
+        while (world_->scheduler().step()) {
+        }
+        land();
+        EXPECT_TRUE(flying_.empty());
+        check_at_rest();
+    }
+
+    // A new life of the node: memory and ledger are empty, the disk is as it was.
+    void restart() {
+        if (world_ != nullptr) {
+            loaded_ += world_->stats().disk.loaded;
+            corrupt_ += world_->stats().disk.corrupt;
+        }
+        world_.reset();
+        pages_.clear();
+        prompt_tokens_ = cached_tokens_ = 0;
+        world_ = std::make_unique<ChatWorld>(options_, std::make_unique<PageSpy>(pages_));
+        if (folder_.empty()) return;
+        const DiskTierOptions disk{
+            .folder = folder_, .bytes_max = 200 * 1408, .has_threads = false};
+        const auto opened = world_->scheduler().open_disk(disk);
+        ASSERT_TRUE(opened.ok()) << opened.error().message;
+    }
+
+    void flip_a_byte_on_disk() {
+        std::vector<std::filesystem::path> files;
+        for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+            if (entry.path().extension() == ".kvlog") files.push_back(entry.path());
+        }
+        if (files.empty()) return;
+        std::sort(files.begin(), files.end());
+        const auto& path = files[rng_.below(files.size())];
+        const auto at = static_cast<std::streamoff>(rng_.below(std::filesystem::file_size(path)));
+        std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+        file.seekg(at);
+        const auto byte = static_cast<char>(file.get() ^ static_cast<int>(1 << rng_.below(8)));
+        file.seekp(at);
+        file.put(byte);
+    }
+
     // Of a page that no running turn reads: what is in use has no second chance.
     void flip_a_byte() {
-        while (world_.scheduler().step()) {
+        while (world_->scheduler().step()) {
         }
         if (pages_.empty()) return;
         auto page = pages_.begin();
@@ -186,7 +232,7 @@ class ModelCheck {
         auto flying = std::make_unique<Flying>();
         flying->request = turn;
         flying->chat = static_cast<std::size_t>(&chat - chats_.data());
-        const auto id = world_.try_submit(std::move(turn), flying->outcome);
+        const auto id = world_->try_submit(std::move(turn), flying->outcome);
         if (!id.ok()) {
             ASSERT_NE(id.error().code, ErrorCode::kInvalidArgument) << id.error().message;
             return;
@@ -269,7 +315,7 @@ class ModelCheck {
     }
 
     void check_counts() {
-        const SchedulerStats stats = world_.stats();
+        const SchedulerStats stats = world_->stats();
         EXPECT_LE(stats.kv_bytes_used, options_.kv_bytes_max);
         EXPECT_LE(stats.pages_cached, stats.pages_used);
         EXPECT_LE(stats.pages_used, stats.pages_total);
@@ -280,17 +326,23 @@ class ModelCheck {
     }
 
     void check_at_rest() {
-        const SchedulerStats stats = world_.stats();
+        const SchedulerStats stats = world_->stats();
         EXPECT_EQ(stats.pages_used, stats.pages_cached);
         EXPECT_EQ(stats.running + stats.waiting + stats.queued_tokens, 0);
-        EXPECT_EQ(stats.prompt_tokens_device, cached_tokens_);
-        EXPECT_EQ(stats.prompt_tokens_device + stats.prompt_tokens_computed, prompt_tokens_);
+        const std::int64_t cached = stats.prompt_tokens_device + stats.prompt_tokens_disk;
+        EXPECT_EQ(cached, cached_tokens_);
+        EXPECT_EQ(cached + stats.prompt_tokens_computed, prompt_tokens_);
+        EXPECT_EQ(stats.kv_bytes_used, stats.pages_used * testing::kSmallPageBytes);
+        EXPECT_EQ(stats.disk.pages_pending, 0);
+        EXPECT_LE(stats.disk.bytes, stats.disk.bytes_max);
     }
 
     Rng rng_;
     std::set<std::byte*> pages_;
-    ChatWorld world_;
+    std::unique_ptr<ChatWorld> world_;
     SchedulerOptions options_;
+    std::string folder_;
+    std::int64_t loaded_ = 0, corrupt_ = 0;  // In earlier lives.
     ChatWorld reference_;
     std::uint64_t sessions_ = 0;
     std::vector<Chat> chats_;
@@ -328,6 +380,31 @@ TEST(SchedulerModel, RandomChatsUnderPressure) {
         corrupt += check.stats().corrupt_pages;
     }
     EXPECT_GT(corrupt, 10) << "flipped bytes were not met";
+}
+
+// The same with a disk beneath, whose bytes are flipped, and with restarts of the node.
+TEST(SchedulerModel, RandomChatsOverADisk) {
+    std::int64_t loaded = 0, corrupt = 0;
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        const std::filesystem::path folder =
+            std::filesystem::path(::testing::TempDir()) /
+            ("hearth-model-" + std::to_string(getpid()) + "-" + std::to_string(seed));
+        std::filesystem::remove_all(folder);
+        SchedulerOptions options = testing::options_with_pages(24 + static_cast<int>(4 * seed));
+        options.sequences_max = 1 + static_cast<std::int32_t>(seed % 5);
+        options.chunk_tokens_max = 1 + static_cast<std::int32_t>(seed * seed * 3);
+        {
+            ModelCheck check(seed, options, folder);
+            check.run(1'700);
+            EXPECT_GT(check.checked(), 100);
+            loaded += check.loaded();
+            corrupt += check.corrupt_on_disk();
+        }
+        std::filesystem::remove_all(folder);
+    }
+    EXPECT_GT(loaded, 500);
+    EXPECT_GT(corrupt, 5) << "flipped bytes were not met";
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ TEST(NodeMetrics, CountersFollowTotalsWhateverHowOftenTheyAreRead) {
     stats.reused_tokens = 60;
     stats.missed_tokens = {{"evicted", 15}, {"declined", 5}};
     stats.turns_full_ceiling = 3;
+    stats.ceiling_tokens = 90;
     for (int reads = 0; reads < 3; ++reads) metrics.expose(stats, NodeState::kReady, true);
     stats.prompt_tokens_device = 75;
     const std::string page = metrics.expose(stats, NodeState::kDraining, true);
@@ -32,7 +33,6 @@ TEST(NodeMetrics, CountersFollowTotalsWhateverHowOftenTheyAreRead) {
     EXPECT_EQ(value(page, R"(hearth_engine_prompt_tokens_total{model="m",source="computed"})"), 30);
     EXPECT_EQ(value(page, R"(hearth_engine_missed_tokens_total{model="m",reason="evicted"})"), 15);
     EXPECT_EQ(value(page, R"(hearth_engine_missed_tokens_total{model="m",reason="corrupt"})"), 0);
-    // Cached beyond what was reusable (15 tokens) plus all that was reusable and not declined.
     EXPECT_EQ(value(page, R"(hearth_engine_ceiling_tokens_total{model="m"})"), 90);
     EXPECT_EQ(value(page, R"(hearth_engine_ceiling_full_hits_total{model="m"})"), 3);
     EXPECT_EQ(value(page, R"(hearth_node_state{state="draining"})"), 1);

@@ -1,0 +1,89 @@
+// The scheduler's dealings with tiers: how turns use pages, what is written behind and read back.
+#include <algorithm>
+#include <functional>
+
+#include "cachenode/scheduler/scheduler_state.h"
+
+namespace hearth {
+namespace {
+
+// Never 0, which is nobody's.
+std::uint32_t owner_tag(const SessionKey& session) {
+    return static_cast<std::uint32_t>(std::hash<SessionKey>{}(session)) | 1u;
+}
+
+}  // namespace
+
+PrefixUse Scheduler::State::use_of(const Turn& turn) const {
+    const TurnRequest& request = turn.request;
+    PrefixUse use;
+    use.now = clock_.now();
+    use.follow_up = turn.number >= 2;
+    use.follow_up_bonus = request.follow_up_bonus.value_or(options_.follow_up_bonus);
+    if (request.keep_for > 0) use.keep_until = use.now + request.keep_for;
+    if (request.session) use.owner = owner_tag(*request.session);
+    return use;
+}
+
+void Scheduler::State::expire() {
+    constexpr MonotonicNs kPause = kSecond;
+    if (options_.kv_ttl == 0 || clock_.now() - expired_at_ < kPause) return;
+    expired_at_ = clock_.now();
+    tier_.tree().expire(expired_at_);
+}
+
+Result<void> Scheduler::State::open_disk(DiskTierOptions options) {
+    options.page_bytes = engine_->kv_layout().page_bytes();
+    options.fingerprint = options_.model_fingerprint;
+    options.pages_pending_max = std::max<std::int64_t>(8, tier_.pool().pages_total() / 4);
+    auto opened = DiskTier::open(options, clock_, [this] { inbox_.wake(); });
+    if (!opened) return opened.error();
+    disk_ = std::move(*opened);
+    publish();
+    return {};
+}
+
+// Pages that the disk has and memory has not, if they are quicker read than computed.
+Restores::Start Scheduler::State::begin_restore(Turn& turn) {
+    const TurnRequest& request = turn.request;
+    const bool is_read = request.cache_read && options_.cache;
+    if (disk_ == nullptr || turn.was_looked_for || !is_read) return Restores::Start::kNothing;
+    if (tier_.pages_available() <= turn.refused_with) return Restores::Start::kNoMemory;
+    Restores::Question question;
+    question.turn = turn.id;
+    question.salt = request.salt;
+    question.tokens = request.prompt;
+    question.tokens.insert(question.tokens.end(), request.forced.begin(), request.forced.end());
+    question.tokens.pop_back();  // The last one gives the first logits.
+    turn.number = accounts_.turn_number(request);
+    question.use = use_of(turn);
+    question.prefill_tokens_per_s = accounts_.prefill_tokens_per_s();
+    const Restores::Start start = restores_.start(*disk_, std::move(question));
+    turn.was_looked_for = start != Restores::Start::kNoMemory;
+    turn.was_dearer = start == Restores::Start::kDearer;
+    if (start == Restores::Start::kNoMemory) turn.refused_with = tier_.pages_available();
+    return start;
+}
+
+bool Scheduler::State::take_restored() {
+    std::vector<Restores::Finished> finished = restores_.take_finished();
+    for (Restores::Finished& done : finished) {
+        const auto at = std::find_if(restoring_.begin(), restoring_.end(),
+                                     [&](const auto& turn) { return turn->id == done.turn; });
+        if (at == restoring_.end()) continue;  // It was cancelled; its pages are cached.
+        Turn& turn = **at;
+        turn.held = std::move(done.held);
+        turn.in_memory = done.in_memory;
+        turn.was_restored = true;
+        turn.was_corrupt = done.was_corrupt;
+        waiting_.push_front(std::move(*at));
+        restoring_.erase(at);
+    }
+    return !finished.empty();
+}
+
+void Scheduler::State::write_behind(const std::string& salt, std::span<const TokenId> tokens) {
+    if (disk_ != nullptr) disk_->write_behind(tier_.tree().peek(salt, tokens));
+}
+
+}  // namespace hearth
