@@ -106,8 +106,10 @@ void NodeConfig::declare(Options& options) {
     options.add("model_path", model_path, "Model: a GGUF file or a Hugging Face folder");
     options.add("served_model_name", served_model_name,
                 "Name in /v1/models and in requests; empty = the model's own name");
-    options.add("chat_template", chat_template,
-                "chatml, llama2, llama3, zephyr or plain; empty = recognised from the model");
+    options.add(
+        "chat_template", chat_template,
+        "chatml, llama2, llama3, mistral, gemma, phi3, zephyr or plain; empty = recognised from "
+        "the model");
     options.add("backend", backend, "auto, ref, cpu or cuda");
     options.add("isa", isa, "CPU instruction set: auto, avx512vnni, avx2 or generic");
     options.add("threads", threads, 0, 1024, "Engine threads; 0 = one per core");

@@ -9,14 +9,13 @@ namespace hearth::engine {
 
 namespace {
 
-constexpr std::array<std::string_view, 6> kEnds = {
-    "<|im_end|>", "<|eot_id|>", "<|end|>", "<|end_of_text|>", "</s>", "<|endoftext|>",
+constexpr std::array<std::string_view, 7> kEnds = {
+    "<|im_end|>", "<|eot_id|>",    "<|end|>",       "<|end_of_text|>",
+    "</s>",       "<|endoftext|>", "<end_of_turn>",
 };
-constexpr std::array<std::string_view, 4> kBeginnings = {
-    "<|im_start|>",
-    "<|start_header_id|>",
-    "<|end_header_id|>",
-    "<s>",
+constexpr std::array<std::string_view, 10> kBeginnings = {
+    "<|im_start|>", "<|start_header_id|>", "<|end_header_id|>", "<s>",    "<start_of_turn>",
+    "<|user|>",     "<|assistant|>",       "<|system|>",        "[INST]", "[/INST]",
 };
 
 template <std::size_t N>

@@ -80,6 +80,7 @@ void add_to(Fingerprint& f, const VocabularySpec& v) {
     f.add(std::string_view(v.pre_tokenizer));
     f.add(std::string_view(v.pre_tokenizer_regex));
     f.add(v.ignore_merges);
+    f.add(v.nfc);
     f.add(v.split_digits);
     f.add(v.tokens.size());
     for (const std::string& token : v.tokens) f.add(std::string_view(token));

@@ -74,6 +74,7 @@ void read_specials(GgufFields& fields, VocabularySpec& spec) {
     const std::string& pre = spec.pre_tokenizer;
     const bool llama3 = pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3";
     spec.ignore_merges = llama3;
+    spec.nfc = pre == "qwen2" || pre == "deepseek-r1-qwen";  // As their own tokenizer does.
     spec.bos = fields.token(kPrefix + "bos_token_id", sentence_piece ? 1 : -1);
     spec.eos = fields.token(kPrefix + "eos_token_id", sentence_piece ? 2 : -1);
     spec.unknown = fields.token(kPrefix + "unknown_token_id", sentence_piece ? 0 : -1);

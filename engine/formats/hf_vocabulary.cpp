@@ -84,8 +84,11 @@ class VocabularyReader {
         if (has_step(pre, "ByteLevel")) {
             spec_.kind = VocabularyKind::kByteLevelBpe;
             spec_.ignore_merges = flag_member(model, "ignore_merges", false);
-            for (const json::object* step : normal)
-                refuse("byte-level tokenizer with normalizer", text_member(*step, "type"));
+            for (const json::object* step : normal) {
+                spec_.nfc = text_member(*step, "type") == "NFC";
+                if (!spec_.nfc)
+                    refuse("byte-level tokenizer with normalizer", text_member(*step, "type"));
+            }
             read_byte_level_steps(pre);
         } else if (flag_member(model, "byte_fallback", false)) {
             spec_.kind = VocabularyKind::kSentencePiece;
@@ -151,6 +154,7 @@ class VocabularyReader {
         }
         for (const json::object* step : pre) {
             const std::string_view type = text_member(*step, "type");
+            if (type == "Split" && splits_at_spaces(*step)) continue;
             if (type != "Metaspace" || text_member(*step, "replacement") != kSpace)
                 return refuse("pre_tokenizer", type);
             const std::string_view scheme = text_member(*step, "prepend_scheme");
@@ -159,6 +163,13 @@ class VocabularyReader {
             replaces = true;
         }
         if (!replaces) refuse("normalizer", "without a rule for spaces");
+    }
+
+    // Gemma's: the normalizer has replaced every space by then, so there is nothing to split.
+    static bool splits_at_spaces(const json::object& step) {
+        const json::object* pattern = object_member(step, "pattern");
+        return pattern != nullptr && text_member(*pattern, "String") == " " &&
+               text_member(step, "behavior") == "MergedWithPrevious";
     }
 
     void place(TokenId id, std::string text, const char* where) {

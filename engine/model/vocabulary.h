@@ -22,6 +22,7 @@ struct VocabularySpec {
     std::string pre_tokenizer;        // GGUF's name: "gpt-2", "llama-bpe", "smollm", ...
     std::string pre_tokenizer_regex;  // tokenizer.json's own Split pattern, if it has one.
     bool ignore_merges = false;       // A word that is a token skips merging (Llama 3).
+    bool nfc = false;                 // Text is composed first (UAX #15): Qwen.
     bool split_digits = false;        // tokenizer.json's Digits(individual_digits=true).
     std::vector<std::string> tokens;  // As written in the file (mapped runes, U+2581).
     std::vector<TokenType> types;     // Same size as tokens.

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "engine/text/normalize.h"
 #include "engine/text/utf8.h"
 
 namespace hearth::engine {
@@ -110,6 +111,8 @@ Result<void> BpeTokenizer::index_merges() {
 }
 
 void BpeTokenizer::encode_text(std::string_view text, bool, std::vector<TokenId>& out) const {
+    std::string composed;
+    if (spec().nfc) text = composed = nfc(text);
     std::vector<std::uint32_t> ends;
     pre_tokenizer_.split(text, ends);
     Scratch scratch;

@@ -1,4 +1,4 @@
-// The five template families, segment by segment.
+// The template families, segment by segment.
 #include "engine/text/chat_template.h"
 
 #include <algorithm>
@@ -9,10 +9,13 @@
 namespace hearth::engine {
 namespace {
 
-constexpr std::array<std::pair<TemplateKind, const char*>, 5> kNames = {{
+constexpr std::array<std::pair<TemplateKind, const char*>, 8> kNames = {{
     {TemplateKind::kChatMl, "chatml"},
     {TemplateKind::kLlama2, "llama2"},
     {TemplateKind::kLlama3, "llama3"},
+    {TemplateKind::kMistral, "mistral"},
+    {TemplateKind::kGemma, "gemma"},
+    {TemplateKind::kPhi3, "phi3"},
     {TemplateKind::kZephyr, "zephyr"},
     {TemplateKind::kPlain, "plain"},
 }};
@@ -36,13 +39,15 @@ bool has(std::string_view text, std::string_view mark) {
 }
 
 std::optional<TemplateKind> recognise(std::string_view text) {
+    if (has(text, "<|im_sep|>")) return std::nullopt;  // Phi-4 has ChatML's marks, used otherwise.
     if (has(text, "<|im_start|>")) return TemplateKind::kChatMl;
     if (has(text, "<|start_header_id|>")) return TemplateKind::kLlama3;
-    if (has(text, "[INST]") && has(text, "<<SYS>>")) return TemplateKind::kLlama2;
+    if (has(text, "<start_of_turn>")) return TemplateKind::kGemma;
+    if (has(text, "[INST]"))
+        return has(text, "<<SYS>>") ? TemplateKind::kLlama2 : TemplateKind::kMistral;
     // Phi's template has Zephyr's role marks but closes turns with <|end|>.
-    if (has(text, "<|user|>") && has(text, "<|assistant|>") && !has(text, "<|end|>")) {
-        return TemplateKind::kZephyr;
-    }
+    if (has(text, "<|user|>") && has(text, "<|assistant|>"))
+        return has(text, "<|end|>") ? TemplateKind::kPhi3 : TemplateKind::kZephyr;
     return std::nullopt;
 }
 
@@ -134,11 +139,12 @@ class ChatTemplate::Writer {
     void spaced_text(std::string_view text) {
         if (!text.empty()) append(std::string(" ").append(text), Tokenizer::Special::kPlain);
     }
-    // What follows goes on in text, whatever token came last.
+    // What follows goes on in text, or follows a control token, whatever came last.
     void continue_text() { after_special_ = false; }
+    void follow_control() { after_special_ = true; }
 
     bool first = true;  // No message is rendered yet.
-    bool open = false;  // Llama 2: an [INST] waits for its [/INST].
+    bool open = false;  // A system text has opened a user's turn.
 
   private:
     void append(std::string_view text, Tokenizer::Special special) {
@@ -175,6 +181,16 @@ Result<ChatTemplate> ChatTemplate::make(const Tokenizer& tokenizer, std::string_
     if (kind == TemplateKind::kChatMl || kind == TemplateKind::kZephyr) {
         made.trims_ = trims_content(text);
     }
+    if (kind == TemplateKind::kPhi3) made.trims_ = !(made.trims_front_ = true);
+    made.strips_thought_ = kind == TemplateKind::kChatMl && has(text, "</think>");
+    const auto is_control = [&](std::string_view token) {
+        const TokenId id = tokenizer.find(token);
+        return id >= 0 &&
+               tokenizer.spec().types[static_cast<std::size_t>(id)] == TokenType::kControl;
+    };
+    made.brackets_are_tokens_ = is_control("[INST]");
+    made.reply_follows_control_ = (kind == TemplateKind::kPhi3 && is_control("<|assistant|>")) ||
+                                  (kind == TemplateKind::kMistral && is_control("[/INST]"));
     if (kind == TemplateKind::kChatMl) made.default_system_ = default_chatml_system(text);
     if (kind == TemplateKind::kLlama3 && has(text, "Cutting Knowledge Date: December 2023")) {
         // Llama 3.1's template also states the day; a day that moves would undo every cached
@@ -187,7 +203,9 @@ Result<ChatTemplate> ChatTemplate::make(const Tokenizer& tokenizer, std::string_
 }
 
 std::string_view ChatTemplate::trimmed(std::string_view content) const {
-    return trims_ ? trim(content) : content;
+    if (trims_) return trim(content);
+    const std::size_t first = trims_front_ ? content.find_first_not_of(kBlank) : 0;
+    return first == content.npos ? std::string_view() : content.substr(first);
 }
 
 void ChatTemplate::render(const std::vector<ChatMessage>& messages, bool add_reply_prompt,
@@ -218,6 +236,8 @@ void ChatTemplate::begin(const std::vector<ChatMessage>& messages, Writer& write
 
 void ChatTemplate::turn(const ChatMessage& message, Writer& writer) const {
     if (kind_ == TemplateKind::kLlama2) return llama2_turn(message, writer);
+    if (kind_ == TemplateKind::kMistral || kind_ == TemplateKind::kGemma)
+        return folded_turn(message, writer);
     if (message.role == Role::kAssistant) {
         reply_prompt(writer);
         reply(message.content, writer);
@@ -237,6 +257,11 @@ void ChatTemplate::turn(const ChatMessage& message, Writer& writer) const {
             writer.text(content);
             writer.mark("<|eot_id|>");
             break;
+        case TemplateKind::kPhi3:  // The line end after a mark is taken off by its tokenizer.
+            writer.mark("<|" + role + "|>");
+            writer.text(content);
+            writer.mark("<|end|>");
+            break;
         case TemplateKind::kZephyr:
             writer.mark("<|" + role + "|>\n");
             writer.text(content);
@@ -252,8 +277,50 @@ void ChatTemplate::turn(const ChatMessage& message, Writer& writer) const {
             }
             writer.mark("\n");
             break;
-        case TemplateKind::kLlama2: break;
+        case TemplateKind::kLlama2:
+        case TemplateKind::kMistral:
+        case TemplateKind::kGemma: break;
     }
+}
+
+// Mistral and Gemma know no system role: a leading system text is the head of the first user's
+// turn. (Some of Mistral's templates put it into the last one; that would undo every cached
+// prefix.)
+void ChatTemplate::folded_turn(const ChatMessage& message, Writer& writer) const {
+    if (message.role == Role::kAssistant) {
+        reply_prompt(writer);
+        reply(message.content, writer);
+        return;
+    }
+    const std::string_view content = trimmed(message.content);
+    if (!writer.open) {
+        writer.mark(kind_ == TemplateKind::kGemma ? "<start_of_turn>user\n" : "[INST]");
+        if (kind_ == TemplateKind::kGemma) {
+            writer.text(content);
+        } else {
+            bracket_text(content, writer);
+        }
+    } else {
+        writer.text(content);
+    }
+    writer.open = message.role == Role::kSystem && writer.first;
+    if (writer.open) {
+        writer.text("\n\n");
+    } else {
+        close_user(writer);
+    }
+}
+
+// Text after [INST] or [/INST]: where those are text themselves, a space parts them.
+void ChatTemplate::bracket_text(std::string_view content, Writer& writer) const {
+    if (brackets_are_tokens_) return writer.text(content);
+    writer.spaced_text(content);
+}
+
+void ChatTemplate::close_user(Writer& writer) const {
+    writer.open = false;
+    if (kind_ == TemplateKind::kGemma) return writer.mark("<end_of_turn>\n");
+    writer.mark(brackets_are_tokens_ ? "[/INST]" : " [/INST]");
 }
 
 // A leading system message opens the first user's turn; that turn then closes it.
@@ -289,6 +356,14 @@ void ChatTemplate::reply_prompt(Writer& writer) const {
         case TemplateKind::kLlama3:
             writer.mark("<|start_header_id|>assistant<|end_header_id|>\n\n");
             break;
+        case TemplateKind::kGemma:
+            if (writer.open) close_user(writer);  // A system message and no user after it.
+            writer.mark("<start_of_turn>model\n");
+            break;
+        case TemplateKind::kMistral:
+            if (writer.open) close_user(writer);
+            break;
+        case TemplateKind::kPhi3: writer.mark("<|assistant|>"); break;
         case TemplateKind::kZephyr: writer.mark("<|assistant|>\n"); break;
         case TemplateKind::kPlain: writer.mark("Assistant:"); break;
         case TemplateKind::kLlama2:
@@ -298,9 +373,23 @@ void ChatTemplate::reply_prompt(Writer& writer) const {
     }
 }
 
+// Qwen 3's template leaves the reasoning of earlier replies out.
+std::string_view ChatTemplate::without_thought(std::string_view text) const {
+    constexpr std::string_view kEnd = "</think>";
+    const std::size_t end = strips_thought_ ? text.rfind(kEnd) : text.npos;
+    if (end == text.npos) return text;
+    text.remove_prefix(end + kEnd.size());
+    text.remove_prefix(std::min(text.find_first_not_of('\n'), text.size()));
+    return text;
+}
+
 void ChatTemplate::reply(std::string_view text, Writer& writer) const {
-    writer.continue_text();
-    text = trimmed(text);
+    if (reply_follows_control_) {
+        writer.follow_control();
+    } else {
+        writer.continue_text();
+    }
+    text = trimmed(without_thought(text));
     switch (kind_) {
         case TemplateKind::kChatMl:
             writer.text(text);
@@ -309,6 +398,18 @@ void ChatTemplate::reply(std::string_view text, Writer& writer) const {
         case TemplateKind::kLlama3:
             writer.text(text);
             writer.mark("<|eot_id|>");
+            break;
+        case TemplateKind::kGemma:
+            writer.text(text);
+            writer.mark("<end_of_turn>\n");
+            break;
+        case TemplateKind::kMistral:
+            bracket_text(text, writer);
+            writer.eos();
+            break;
+        case TemplateKind::kPhi3:
+            writer.text(text);
+            writer.mark("<|end|>");
             break;
         case TemplateKind::kZephyr:
             writer.text(text);

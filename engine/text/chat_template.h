@@ -18,17 +18,26 @@ struct ChatMessage {
     std::string content;
 };
 
-enum class TemplateKind { kChatMl, kLlama2, kLlama3, kZephyr, kPlain };
+enum class TemplateKind {
+    kChatMl,
+    kLlama2,
+    kLlama3,
+    kMistral,
+    kGemma,
+    kPhi3,
+    kZephyr,
+    kPlain,
+};
 
-// "chatml", "llama2", "llama3", "zephyr", "plain".
+// "chatml", "llama2", "llama3", "mistral", "gemma", "phi3", "zephyr", "plain".
 const char* to_string(TemplateKind kind);
 Result<TemplateKind> template_kind_from(std::string_view name);
 
 // Immutable; any thread. Message text is always encoded as plain text: a user cannot inject control
 // tokens. The ids of a message do not depend on later messages, so a longer dialogue extends a
 // shorter one token for token: marks and message texts are encoded apart, and nothing merges across
-// a joint. A system message may stand anywhere, except that Llama 2 has no place for one after the
-// start: there it is rendered as a user's turn.
+// a joint. A system message may stand anywhere, except that Llama 2, Mistral and Gemma have no
+// place for one after the start: there it is rendered as a user's turn.
 class ChatTemplate {
   public:
     // `text` is the model's own template, recognised by its marks; `override_name` (config
@@ -61,12 +70,20 @@ class ChatTemplate {
     void begin(const std::vector<ChatMessage>& messages, Writer& writer) const;
     void turn(const ChatMessage& message, Writer& writer) const;
     void llama2_turn(const ChatMessage& message, Writer& writer) const;
+    void bracket_text(std::string_view content, Writer& writer) const;
+    void folded_turn(const ChatMessage& message, Writer& writer) const;
+    void close_user(Writer& writer) const;
+    std::string_view without_thought(std::string_view text) const;
     void reply_prompt(Writer& writer) const;
     void reply(std::string_view text, Writer& writer) const;
 
     const Tokenizer* tokenizer_;
     TemplateKind kind_;
-    bool trims_ = false;          // Message text loses the white space around it.
+    bool trims_ = false;                  // Message text loses the white space around it.
+    bool trims_front_ = false;            // Only that before it.
+    bool strips_thought_ = false;         // Of a reply only what follows </think> is rendered.
+    bool reply_follows_control_ = false;  // Phi-3, Mistral: a word there begins with U+2581.
+    bool brackets_are_tokens_ = false;    // Mistral: [INST] is a control token.
     std::string default_system_;  // What the model's template puts where no system message is.
     std::string
         system_preamble_;  // What it puts in front of every system text (Llama 3.1's dates).

@@ -45,6 +45,11 @@ const std::vector<Rule>& rules_by_name() {
             {"deepseek-r1-qwen", {Pass::kQwen2}},
             {"falcon", {Pass::kPunctuationTick, Pass::kGpt2, Pass::kDigitTriples}},
             {"deepseek-llm", deepseek},
+            {"deepseek-coder",
+             {Pass::kNewlines, Pass::kSpacedLetters, Pass::kSpacedMarks, Pass::kEastAsian,
+              Pass::kEachNumber}},
+            {"dbrx", {Pass::kLlama3}},
+            {"smaug-bpe", {Pass::kLlama3}},
             {"default", fallback},  // What llama.cpp does for files that name no rule.
         };
     }();
@@ -203,6 +208,12 @@ std::size_t match_led_by_space(const Piece& p, std::size_t at, Accept accept) {
     return run_of(p, at, accept);
 }
 
+// \s?[class]+
+std::size_t match_class(const Piece& p, std::size_t at, RuneClass kind) {
+    const std::size_t first = at + (p.is(at, RuneClass::kSpace) ? 1 : 0);
+    return p.is(first, kind) ? p.run(first, kind) : at;
+}
+
 std::size_t match_punctuation(const Piece& p, std::size_t at, bool tick) {
     const std::string_view also = tick ? "$+<=>^~|`" : "$+<=>^~|";
     while (p.is(at, RuneClass::kPunctuation) ||
@@ -235,6 +246,8 @@ std::size_t match(Pass pass, const Piece& p, std::size_t at) {
         case Pass::kNewlines: return at + (p.is_newline(at) ? 1 : 0);
         case Pass::kCasedWords: return match_led_by_space(p, at, is_cased);
         case Pass::kWidePunctuation: return match_led_by_space(p, at, is_wide_punctuation);
+        case Pass::kSpacedLetters: return match_class(p, at, RuneClass::kLetter);
+        case Pass::kSpacedMarks: return match_class(p, at, RuneClass::kPunctuation);
         case Pass::kTrailingSpace: return match_trailing_space(p, at);
         case Pass::kEastAsian: return run_of(p, at, is_east_asian);
     }

@@ -35,6 +35,8 @@ class PreTokenizer {
         kCasedWords,       // \s?[letters with case]+, DeepSeek's own list
         kWidePunctuation,  // \s?[!-/:-~ and full-width forms]+, which holds ASCII letters too
         kTrailingSpace,    // \s+$
+        kSpacedLetters,    // \s?\p{L}+
+        kSpacedMarks,      // \s?\p{P}+
         kEastAsian,        // [U+0800-U+9FA5 U+AC00-U+D7FF]+
     };
 

@@ -60,6 +60,7 @@ TEST(PreTokenizer, WordsByRule) {
         {"default", "x`12345", {"x", "`", "123", "45"}},
         {"deepseek-llm", "F\xC3\xBChrer", {"F", "\xC3\xBC", "hrer"}},
         {"deepseek-llm", " na\xC3\xAFve 12\n", {" na", "\xC3\xAF", "ve", " ", "12", "\n"}},
+        {"deepseek-coder", "int x1= y;\n", {"int", " x", "1", "=", " y", ";", "\n"}},
         {"deepseek-llm", "x  \n", {"x", "  ", "\n"}},
         {"deepseek-llm", "\xE6\x88\x91\xE6\x83\xB3!", {"\xE6\x88\x91\xE6\x83\xB3", "!"}},
     };
