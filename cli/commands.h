@@ -19,5 +19,6 @@ void add_sessions(CLI::App& app, int& exit_code);
 void add_what_if(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 void add_log_level(CLI::App& app, int& exit_code);
+void add_drain(CLI::App& app, int& exit_code);  // And undrain.
 
 }  // namespace hearth::cli

@@ -31,6 +31,7 @@ int main(int argc, char** argv) {
     hearth::cli::add_what_if(app, exit_code);
     hearth::cli::add_config(app, exit_code);
     hearth::cli::add_log_level(app, exit_code);
+    hearth::cli::add_drain(app, exit_code);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {

@@ -6,9 +6,11 @@
 
 #include "common/base/log.h"
 #include "common/wire/api_key.h"
+#include "router/admin/drains.h"
 #include "router/admin/query.h"
 #include "router/admin/requests.h"
 #include "router/admin/views.h"
+#include "router/members/loops.h"
 #include "router/relay/refusal.h"
 
 namespace hearth {
@@ -49,7 +51,39 @@ Task<void> get_nodes(Call& call) {
     const RouterCore& core = *call.core;
     const bool directory_up = core.store != nullptr && core.store->up();
     json::object body = view(*core.membership.now(), core.config->cluster, directory_up);
+    for (json::value& node : body["nodes"].as_array()) {
+        const std::string id(node.as_object()["id"].as_string());
+        if (core.membership.drained(id))
+            node.as_object()["drain"] = view(drain_state(*call.core, id));
+    }
     co_await answer(call, std::move(body));
+}
+
+// POST .../drain and .../undrain.
+Task<void> change_drain(Call& call, bool drained) {
+    const auto name = percent_decoded(call.name);
+    if (!name) {
+        co_await fail(call, name.error());
+        co_return;
+    }
+    if (call.core->membership.now()->find(*name) == nullptr) {
+        co_await fail(call, 404, "not_found", "'" + *name + "' is no member");
+        co_return;
+    }
+    if (!drained) call.core->drain_pace.forget(*name);
+    const auto told = co_await set_drain(call.core, *name, drained);
+    json::object body{{"node", *name}, {"drained", drained}, {"told", told.ok()}};
+    if (!told) body["error"] = "the other routers do not know it yet: " + told.error().message;
+    body["drain"] = view(drain_state(*call.core, *name));
+    co_await answer(call, std::move(body));
+}
+
+Task<void> post_drain(Call& call) {
+    co_await change_drain(call, true);
+}
+
+Task<void> post_undrain(Call& call) {
+    co_await change_drain(call, false);
 }
 
 // The session that the path names: 32 hex digits, or with `source` a key as its clients give it.
@@ -204,8 +238,10 @@ struct Route {
     std::string_view method, prefix, suffix;  // Between them is Call::name; none if suffix is "$".
     Task<void> (*serve)(Call&);
 };
-constexpr std::array<Route, 11> kRoutes = {{
+constexpr std::array<Route, 13> kRoutes = {{
     {"GET", "/admin/v1/nodes", "$", &get_nodes},
+    {"POST", "/admin/v1/nodes/", "/drain", &post_drain},
+    {"POST", "/admin/v1/nodes/", "/undrain", &post_undrain},
     {"GET", "/admin/v1/explain", "$", &get_explain},
     {"POST", "/admin/v1/explain", "$", &post_explain},
     {"POST", "/admin/v1/what-if", "$", &post_what_if},

@@ -30,7 +30,9 @@ json::object view(const Member& member) {
     return {
         {"id", shown(record.node_id)},
         {"address", shown(record.address)},
-        {"state", to_string(record.state)},
+        {"state", member.standing()},
+        {"reason", or_null(member.standing_reason())},
+        {"source", to_string(member.source)},
         {"healthy", member.status->health == NodeStatus::Health::kUp},
         {"generation", shown(record.generation)},
         {"model", shown(record.model)},

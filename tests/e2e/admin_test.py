@@ -1,9 +1,10 @@
 """The admin API and its commands over a real fleet: what they say is what then happens."""
 import json
 import os
+import socket
 import subprocess
 
-from fleet import BIN, Fleet, chat, check, route
+from fleet import BIN, Fleet, chat, check, route, wait_until
 
 
 def hearth(admin, *arguments, code=0):
@@ -54,6 +55,50 @@ def reloads(fleet, router, admin):
     check(turn(router, "after a bad file")[0] == "", "a bad file changed settings")
 
 
+def drains(fleet, router, admin):
+    """A drained node gets nothing more from any router, though Redis forgets; then it serves again."""
+    second = fleet.start_router("second")
+    fleet.wait_members(second, 3)
+    keys = [f"drained {number}" for number in range(12)]
+    homes = {key: turn(router, key)[0] for key in keys}
+    check("node-2" in homes.values(), homes)
+    told = json.loads(hearth(admin, "drain", "node-2", "--wait", "--json"))
+    check(told["state"] == "draining" and told["reason"] == "operator", told)
+    check(told["drain"]["turns"] == 0 and told["drain"]["sessions"] > 0, told)
+
+    def state_at(address):
+        nodes = json.loads(hearth(address, "status", "--json"))["nodes"]
+        return {node["id"]: node["state"] for node in nodes}["node-2"]
+
+    wait_until(lambda: state_at(admin_of(fleet, "second")) == "draining", "the second router knows")
+    redis_command(fleet.redis, "FLUSHALL")
+    wait_until(lambda: redis_command(fleet.redis, "HGET", "hearth:{default}:drains", "node-2") == "1",
+               "the drain is written again")
+    for address in (router, second):
+        for key in keys:
+            node, _ = turn(address, key)
+            check(node != "node-2" and homes[key] in (node, "node-2"), f"{key}: {homes[key]}, {node}")
+    left = json.loads(hearth(admin, "drain", "node-2", "--json"))["drain"]
+    moved = list(homes.values()).count("node-2")
+    check(left["sessions"] == told["drain"]["sessions"] - moved, f"{told}, {moved} moved, {left}")
+    check(left["sessions"] == 0 or left["eta_s"] > 0, left)
+    check("no member" in hearth(admin, "drain", "node-9", code=2), "unknown node")
+    check("in service again" in hearth(admin, "undrain", "node-2"), "undrain")
+    wait_until(lambda: state_at(admin_of(fleet, "second")) == "active", "the second router knows")
+    fresh = {turn(router, f"fresh {number}")[0] for number in range(40)}
+    check("node-2" in fresh, fresh)
+
+
+def redis_command(address, *words):
+    """One command; its answer, if that is one line of text or a number."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 5) as link:
+        link.sendall(b"*%d\r\n" % len(words) + b"".join(
+            b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words))
+        lines = link.recv(4096).decode().split("\r\n")
+    return lines[1] if lines[0].startswith("$") else lines[0][1:]
+
+
 def main():
     with Fleet() as fleet:
         fleet.start_redis()
@@ -69,6 +114,7 @@ def main():
         check(abs(told["sessions_moved"] - 1 / 3) < 0.02, f"what-if: {told}")
         check("node-9" in hearth(admin, "what-if", "--remove", "node-9", code=2), "unknown node")
         check(hearth(admin, "log-level", "debug").strip() == "debug", "log level")
+        drains(fleet, router, admin)
         reloads(fleet, router, admin)
 
 

@@ -165,8 +165,8 @@ TEST_F(ServerTest, AdminListsTheNodes) {
         run(request(router_->admin_endpoint(), "GET", "/admin/v1/nodes", HeaderList{}, ""));
     EXPECT_EQ(reply.status, 200);
     for (const char* part : {R"("cluster":"default")", R"("directory_up":true)", R"("id":"node-1")",
-                             R"("state":"ready")", R"("healthy":true)", R"("kv_bytes_used":5)",
-                             R"("id":"node-2")", R"("state":"starting")"})
+                             R"("state":"active")", R"("healthy":true)", R"("kv_bytes_used":5)",
+                             R"("id":"node-2")", R"("state":"joining")"})
         EXPECT_NE(reply.body.find(part), std::string::npos) << part << " in " << reply.body;
     const Reply other =
         run(request(router_->admin_endpoint(), "GET", "/v1/models", HeaderList{}, ""));
