@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/model_eval.h"
 #include "cli/model_store.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/kv_layout.h"
@@ -63,6 +64,7 @@ void add_model(CLI::App& app, int& exit_code) {
     struct Flags {
         std::string name, path;
         engine::TinyModelOptions tiny;
+        EvalOptions eval;
     };
     auto flags = std::make_shared<Flags>();
     CLI::App* model = app.add_subcommand("model", "Get, make and inspect models");
@@ -80,6 +82,26 @@ void add_model(CLI::App& app, int& exit_code) {
     CLI::App* info_app = model->add_subcommand("info", "Shape and KV size of a model");
     info_app->add_option("name", flags->name, "smollm2, tiny, or a path")->required();
     info_app->callback([flags, &exit_code] { exit_code = info(flags->name); });
+
+    CLI::App* eval_app =
+        model->add_subcommand("eval", "Perplexity of float and int8 weights on a text");
+    eval_app->add_option("model", flags->eval.model, "smollm2, tiny, or a path")->required();
+    eval_app->add_option("file", flags->eval.text, "A file of UTF-8 text")->required();
+    eval_app
+        ->add_option("--window", flags->eval.window, "Tokens read from an empty cache at a time")
+        ->check(CLI::Range(2, 8192))
+        ->capture_default_str();
+    eval_app->add_option("--max-tokens", flags->eval.max_tokens, "Of the text, from its beginning")
+        ->check(CLI::Range(2, 100'000'000))
+        ->capture_default_str();
+    eval_app->add_option("--threads", flags->eval.threads, "0 = one per core")
+        ->check(CLI::Range(0, 1024))
+        ->capture_default_str();
+    eval_app->add_option("--backend", flags->eval.backend, "auto, cpu or ref")
+        ->capture_default_str();
+    eval_app->add_flag("--json", flags->eval.json, "One JSON object");
+    eval_app->footer("Example:\n  hearth model eval smollm2 words.txt --max-tokens 2048");
+    eval_app->callback([flags, &exit_code] { exit_code = eval_model(flags->eval); });
 
     CLI::App* tiny = model->add_subcommand("make-tiny", "Write a small random model as GGUF");
     tiny->add_option("path", flags->path, "File to write")->required();

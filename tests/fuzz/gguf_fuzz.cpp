@@ -1,16 +1,23 @@
-// Fuzz target of the GGUF loader: any bytes load or are an error.
-// Build: clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz/gguf_fuzz.cpp
-// engine/formats/*.cpp engine/model/*.cpp common/base/*.cpp -lboost_json -lxxhash -o gguf_fuzz
-// Seeds: files of `hearth model make-tiny`, as small as they get.
+// Fuzz target of the GGUF loader: any bytes load or are an error, and what loads is a valid model
+// whose tokenizer, if it can be made, encodes.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 
 #include "engine/formats/gguf_model.h"
+#include "engine/text/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
+    namespace engine = hearth::engine;
     const auto view = std::as_bytes(std::span(bytes, size));
-    const auto loaded = hearth::engine::load_gguf(view, "fuzz.gguf", {});
-    if (loaded.ok() && !hearth::engine::validate(loaded->config).ok()) std::abort();
+    const auto loaded = engine::load_gguf(view, "fuzz.gguf", {.keep_floats = true});
+    if (!loaded.ok()) return 0;
+    if (!engine::validate(loaded->config).ok()) std::abort();
+    const auto tokenizer = engine::Tokenizer::make(loaded->vocabulary);
+    if (!tokenizer.ok()) return 0;
+    std::vector<engine::TokenId> ids;
+    (*tokenizer)->encode("Hello 12\n", engine::Tokenizer::Special::kParse, ids);
+    for (const engine::TokenId id : ids)
+        if (id < 0 || id >= loaded->config.vocab_size) std::abort();
     return 0;
 }

@@ -9,6 +9,8 @@ import pathlib
 import re
 import sys
 
+import model_seeds
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TESTS = {
     "body_scan": ["tests/router/session/body_scan_test.cpp", "tests/router/session/json_scanner_test.cpp",
@@ -17,6 +19,10 @@ TESTS = {
     "http_head": ["tests/common/net/http_head_test.cpp", "tests/common/net/chunked_test.cpp",
                   "tests/common/net/http_server_test.cpp", "tests/common/net/sse_test.cpp"],
     "sse": ["tests/common/net/sse_test.cpp"],
+    "tokenizer": ["tests/engine/text/pre_tokenizer_test.cpp",
+                  "tests/engine/text/normalize_test.cpp", "tests/engine/text/tokenizer_test.cpp"],
+    "hf_json": ["tests/engine/formats/hf_vocabulary_test.cpp",
+                "tests/engine/formats/hf_model_test.cpp"],
 }
 WHOLE_FILES = {"config": "deploy/config/router*.yaml"}
 # Targets whose first input byte is the size of the steps.
@@ -51,7 +57,8 @@ def main():
         data = text.encode("latin-1", "ignore") if target == "http_head" else text.encode("utf-8", "ignore")
         data = (b"\x06" if target in STEP else b"") + data
         (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
-    print(f"{target}: {len(seeds)} seeds")
+    written = model_seeds.WRITERS.get(target, lambda _: 0)(folder)
+    print(f"{target}: {len(seeds) + written} seeds")
 
 
 main()

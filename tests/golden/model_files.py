@@ -59,10 +59,11 @@ def _value(value):
         return struct.pack("<If", 6, value)
     if isinstance(value, int):
         return struct.pack("<II", 4, value)
-    head = struct.pack("<IIQ", 9, 8 if isinstance(value[0], str) else 5, len(value))
-    if isinstance(value[0], str):
+    kind, form = {str: (8, ""), int: (5, "i"), float: (6, "f")}[type(value[0])]
+    head = struct.pack("<IIQ", 9, kind, len(value))
+    if kind == 8:
         return head + b"".join(map(_text, value))
-    return head + struct.pack(f"<{len(value)}i", *value)
+    return head + struct.pack(f"<{len(value)}{form}", *value)
 
 
 def write_gguf(path, header, tensors):
