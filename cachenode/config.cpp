@@ -72,6 +72,12 @@ Result<void> check(const NodeConfig& config) {
         return bad("follow_up_bonus_ms", "must be between 0 and 24h");
     if (config.heartbeat_ms < 50 || config.heartbeat_ms > 60'000)
         return bad("heartbeat_ms", "must be between 50ms and 1m");
+    if (config.pull_timeout_ms < 1 || config.pull_timeout_ms > 600'000)
+        return bad("pull_timeout_ms", "must be between 1ms and 10m");
+    if (!config.fleet_secret.empty() && config.fleet_secret.size() < 16)
+        return bad("fleet_secret", "must have at least 16 characters");
+    if (config.fleet_secret.find_first_of("\r\n") != std::string::npos)
+        return bad("fleet_secret", "must be one line");
     if (config.session_ttl_ms < 1'000) return bad("session_ttl_ms", "must be at least 1s");
     return {};
 }
@@ -147,6 +153,16 @@ void NodeConfig::declare(Options& options) {
                             "How long the store remembers where a session is");
     options.add_duration_ms("drain_grace_ms", drain_grace_ms,
                             "How long SIGTERM waits for running replies");
+    options.add_secret("fleet_secret", fleet_secret,
+                       "Shared by all nodes and routers; without it only this machine's nodes "
+                       "exchange KV");
+    options.add("transfer", transfer, "Move sessions' KV between nodes; false computes it anew");
+    options.add("replicate", replicate, 0, 1,
+                "1 = each turn is copied to its session's heir, which serves it after a crash");
+    options.add_duration_ms("pull_timeout_ms", pull_timeout_ms,
+                            "How long a turn waits for its KV from another node");
+    options.add("peer_ca", peer_ca,
+                "PEM file of those who sign other nodes' certificates; empty = the system's");
     options.add_check([this] { return check(*this); });
 }
 

@@ -43,6 +43,11 @@ struct NodeConfig {
     std::int64_t heartbeat_ms = 1'000;  // Node record lives three heartbeats.
     std::int64_t session_ttl_ms = 86'400'000;
     std::int64_t drain_grace_ms = 30'000;
+    std::string fleet_secret;    // Shown between nodes, and by routers; empty = this machine only.
+    bool transfer = true;        // Sessions' KV moves between nodes.
+    std::int64_t replicate = 0;  // Copies of each turn on the session's heir: 0 or 1.
+    std::int64_t pull_timeout_ms = 2'000;
+    std::string peer_ca;  // PEM: who signs other nodes' certificates; empty = the system's.
 
     void declare(Options& options);  // Registers every field with its help.
 };

@@ -31,6 +31,8 @@ class NodeMetrics {
     void directory_done(DirectoryOperation operation, const Result<void>& result);
     void directory_dropped() { directory_dropped_.add(); }
 
+    Metrics& registry() { return metrics_; }  // For series of other parts of the node.
+
     // Brings counters and gauges up to `stats` and renders all.
     std::string expose(const SchedulerStats& stats, NodeState state, bool directory_up);
 

@@ -1,6 +1,7 @@
 // NodeServer: makes the parts of a node, starts them in order, and takes them down in reverse.
 #include "cachenode/server.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <random>
@@ -17,6 +18,9 @@
 namespace hearth {
 
 namespace {
+
+// For sessions whose turns ran until the end of the grace.
+constexpr MonotonicNs kLastHandOff = 2 * kSecond;
 
 std::string hex64(std::uint64_t value) {
     char text[17];
@@ -67,6 +71,7 @@ class NodeServer::State {
     void build_scheduler(std::unique_ptr<engine::Engine> engine);
     Result<void> open_disk();
     Result<void> build_server();
+    Result<void> build_transfer(ApiParts& parts);
     NodeRecord record() const;
     static Task<void> drain(State& self, std::chrono::milliseconds grace);
 
@@ -82,6 +87,10 @@ class NodeServer::State {
     std::shared_ptr<NodeMetrics> metrics;
     std::shared_ptr<Publisher> publisher;
     std::shared_ptr<Scheduler> scheduler;
+    std::unique_ptr<HttpClient> peer_client;
+    std::shared_ptr<Migrator> migrator;  // Null: no KV moves.
+    // The same, for the scheduler's reports, which begin before it and end after it.
+    std::shared_ptr<std::weak_ptr<Migrator>> copies = std::make_shared<std::weak_ptr<Migrator>>();
     std::shared_ptr<Api> api;
     std::unique_ptr<HttpServer> http;
 };
@@ -89,6 +98,7 @@ class NodeServer::State {
 NodeServer::State::~State() {
     // It calls record(), which asks the HTTP server; and that one runs the loop as it goes.
     if (publisher) publisher->stop();
+    if (migrator) migrator->stop();
     http.reset();
     if (scheduler) scheduler->stop();  // Its thread posts to `io`.
 }
@@ -159,12 +169,15 @@ void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine) 
                                             const char* phase) {
         shared->step_done(step_seconds, tokens, phase);
     };
-    observer.turn_done = [shared = metrics, publish = publisher,
+    observer.turn_done = [copies = copies, shared = metrics, publish = publisher,
                           &loop = io](const TurnReport& report) {
         shared->turn_done(report);
         if (!publish || !report.session || report.session_tokens <= 0) return;
-        asio::post(loop, [publish, key = *report.session, tokens = report.session_tokens,
-                          turn = report.turn] { publish->session_changed(key, tokens, turn); });
+        asio::post(loop, [copies, publish, key = *report.session, tokens = report.session_tokens,
+                          turn = report.turn, salt = report.salt] {
+            publish->session_changed(key, tokens, turn);
+            if (const auto copying = copies->lock()) copying->turn_done(key, salt);
+        });
     };
     const SchedulerOptions options = scheduler_options(config, fingerprint);
     scheduler = std::make_shared<Scheduler>(std::move(engine), prompts->tokenizer(), options, clock,
@@ -194,6 +207,7 @@ Result<void> NodeServer::State::build_server() {
     parts.publisher = publisher;
     parts.store = store;
     parts.clock = &clock;
+    if (auto built = build_transfer(parts); !built) return built;
     api = std::make_shared<Api>(api_options, std::move(parts));
     HttpServer::Options options;
     options.address = listen->first;
@@ -205,6 +219,40 @@ Result<void> NodeServer::State::build_server() {
     options.limits.connections_per_address_max =
         static_cast<std::size_t>(config.connections_per_address_max);
     http = std::make_unique<HttpServer>(io, options, Api::handler(api));
+    return {};
+}
+
+Result<void> NodeServer::State::build_transfer(ApiParts& parts) {
+    if (!config.transfer) return {};
+    HttpClient::Options client;
+    if (!config.tls.cert.empty()) {  // Then other nodes speak TLS too.
+        auto tls = TlsContext::client({.ca_file = config.peer_ca,
+                                       .cert_file = config.tls.cert,
+                                       .key_file = config.tls.key,
+                                       .server_name = ""});
+        if (!tls) return tls.error();
+        client.tls = std::move(*tls);
+    }
+    peer_client = std::make_unique<HttpClient>(io, client);
+    auto gate = std::make_shared<KvGate>(io, scheduler);
+    auto counts = std::make_shared<TransferMetrics>(metrics->registry());
+    const PeerCredentials credentials{config.fleet_secret,
+                                      wire_format(fingerprint, gate->page_bytes())};
+    PeerApiParts peer_parts{gate, publisher, counts};
+    parts.peers = std::make_shared<PeerApi>(credentials, std::move(peer_parts));
+    if (!publisher) return {};  // Without a store nobody knows of peers.
+    MigratorOptions options;
+    options.node_id = config.node_id;
+    options.fingerprint = hex64(fingerprint);
+    options.replicate = config.replicate;
+    options.pull_timeout = std::chrono::milliseconds(config.pull_timeout_ms);
+    options.kv_bytes_per_token = scheduler->engine().kv_layout().bytes_per_token();
+    auto transport =
+        std::make_shared<HttpTransport>(*peer_client, credentials, gate->page_bytes(), clock);
+    MigratorParts all{gate, transport, publisher, counts};
+    migrator = std::make_shared<Migrator>(io, std::move(options), std::move(all), clock);
+    parts.migrator = migrator;
+    *copies = migrator;
     return {};
 }
 
@@ -236,8 +284,15 @@ Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace
     log::info("draining", {{"node", self.config.node_id}, {"grace_ms", grace.count()}});
     self.api->set_state(NodeState::kDraining);
     self.http->begin_drain();
+    const MonotonicNs deadline = self.clock.now() + grace.count() * kMs;
+    if (self.migrator) {
+        self.publisher->tell_now();  // Routers send no more turns; those that come get a 503.
+        co_await self.migrator->hand_off(deadline);
+    }
     if (self.publisher) co_await self.publisher->leave();
-    co_await self.http->drain(grace);
+    const std::chrono::milliseconds left((deadline - self.clock.now()) / kMs);
+    co_await self.http->drain(std::max(left, std::chrono::milliseconds(0)));
+    if (self.migrator) co_await self.migrator->hand_off(deadline + kLastHandOff);  // Of the grace.
     self.scheduler->stop();
     if (self.publisher) co_await self.publisher->flush();  // Turns that ended in the grace.
     log::info("stopped", {{"node", self.config.node_id}});
@@ -259,6 +314,7 @@ Result<void> NodeServer::start() {
     state_->scheduler->start();
     state_->api->set_state(NodeState::kReady);
     if (state_->publisher) state_->publisher->start();
+    if (state_->migrator) state_->migrator->start();
     log::info("serving", {{"node", state_->config.node_id},
                           {"address", state_->http->endpoint()},
                           {"generation", state_->generation}});

@@ -14,6 +14,8 @@
 #include "cachenode/metrics.h"
 #include "cachenode/publish/publisher.h"
 #include "cachenode/scheduler/scheduler.h"
+#include "cachenode/transfer/migrator.h"
+#include "cachenode/transfer/peer_api.h"
 #include "common/base/rng.h"
 #include "common/net/http_server.h"
 #include "common/wire/records.h"
@@ -38,6 +40,8 @@ struct ApiParts {
     std::shared_ptr<Publisher> publisher;  // Null: nothing is published.
     MetadataStore* store = nullptr;        // For hearth_directory_up; null like the publisher.
     const Clock* clock = nullptr;
+    std::shared_ptr<Migrator> migrator;  // Null: no KV moves between nodes.
+    std::shared_ptr<PeerApi> peers;      // Null likewise.
 };
 
 // One io_context's thread.

@@ -82,7 +82,9 @@ Task<void> Api::route(ServerExchange& exchange) {
     const bool get = method == "GET" || method == "HEAD";
     const bool get_path = holds(kGetPaths, path) || names_one_model(path);
     const bool post_path = holds(kPostPaths, path);
-    if (get && get_path) {
+    if (context_.parts.peers && PeerApi::owns(path)) {
+        co_await context_.parts.peers->serve(exchange, context_.state == NodeState::kReady);
+    } else if (get && get_path) {
         co_await serve_get(exchange, path);
     } else if (method == "POST" && path == "/tokenize") {
         co_await tokenize(exchange);

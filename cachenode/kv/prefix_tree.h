@@ -126,6 +126,10 @@ class PrefixTree {
     // Frees the pages that only the session with this tag used, but for those in use.
     std::int64_t erase(std::uint32_t owner);
 
+    // Ends the lease and frees its pages, from the last one up, as far as only the session with
+    // this tag used them; returns how many.
+    std::int64_t erase(Lease lease, std::uint32_t owner);
+
     KnownPrefix known(const std::string& salt, std::span<const engine::TokenId> tokens) const;
     // The name of the root that a salt's pages are chained from.
     PageHash root(const std::string& salt) const { return root_hash(model_fingerprint_, salt); }

@@ -180,6 +180,22 @@ std::int64_t PrefixTree::erase(std::uint32_t owner) {
     return erased;
 }
 
+std::int64_t PrefixTree::erase(Lease lease, std::uint32_t owner) {
+    CHECK(owner != 0 && lease.tree_ == this);
+    std::vector<NodeId> path;  // From the last page up, the tail before them.
+    if (lease.tail_ != kNone) path.push_back(lease.tail_);
+    for (NodeId id = lease.last_; nodes_[id].parent != kNone; id = nodes_[id].parent)
+        path.push_back(id);
+    lease.reset();
+    std::int64_t erased = 0;
+    for (const NodeId id : path) {
+        if (!nodes_[id].is_leaf || nodes_[id].owner != owner) break;
+        remove(id);
+        ++erased;
+    }
+    return erased;
+}
+
 std::size_t PrefixTree::index_bytes() const {
     constexpr std::size_t kSetNode = 32 + sizeof(Leaf) + 16;  // With malloc's own words.
     std::size_t bytes = static_cast<std::size_t>(nodes_.size()) * sizeof(Node) +

@@ -94,6 +94,8 @@ Reuse account_reuse(const ReuseQuestion& q) {
         const std::int64_t held = q.hint.tokens > 0 ? q.hint.tokens : q.history_tokens;
         const bool is_lost = q.hint.known && !q.hint.node_alive;
         account.reusable_up_to(std::min(held, q.history_tokens), q.is_other_salt ? MissReason::kSalt
+                                                                 : q.hint.was_corrupt
+                                                                     ? MissReason::kCorrupt
                                                                  : is_lost ? MissReason::kNodeLost
                                                                            : MissReason::kRerouted);
     }

@@ -46,6 +46,20 @@ bool SessionLedger::has_other_salt(const SessionKey& session, const std::string&
     return salts->second > (by_key_.contains(Key(session, salt)) ? 1 : 0);
 }
 
+void SessionLedger::erase(const SessionKey& session, const std::string& salt) {
+    const auto found = by_key_.find(Key(session, salt));
+    if (found == by_key_.end()) return;
+    entries_.splice(entries_.end(), entries_, found->second);
+    forget_oldest();
+}
+
+std::vector<std::pair<SessionKey, std::string>> SessionLedger::known() const {
+    std::vector<Key> out;
+    out.reserve(entries_.size());
+    for (const Entry& entry : entries_) out.push_back(entry.key);
+    return out;
+}
+
 void SessionLedger::forget_oldest() {
     bytes_ -= bytes_of(entries_.back());
     by_key_.erase(entries_.back().key);

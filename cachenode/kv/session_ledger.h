@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cachenode/kv/miss_reason.h"
+#include "common/base/clock.h"
 #include "common/wire/session_key.h"
 #include "engine/model/config.h"
 
@@ -22,6 +23,7 @@ struct SessionTurn {
     std::int64_t stored = 0;              // So many of them had their KV in the tree then ...
     MissReason unstored = MissReason::kCapacity;  // ... and the others not, for this reason.
     std::int64_t turn = 0;
+    MonotonicNs ended = 0;  // When that was; of another node's turn, as this node's clock has it.
 };
 
 // Bounded in sessions and bytes; the longest unused goes first. A session under another salt is
@@ -35,6 +37,10 @@ class SessionLedger {
     // Another salt's turns of the session are known here.
     bool has_other_salt(const SessionKey& session, const std::string& salt) const;
     void put(const SessionKey& session, const std::string& salt, SessionTurn turn);
+
+    void erase(const SessionKey& session, const std::string& salt);
+    // Every session and the salt that it is known under, the most recent first.
+    std::vector<std::pair<SessionKey, std::string>> known() const;
 
     std::int64_t sessions() const { return static_cast<std::int64_t>(entries_.size()); }
     std::int64_t bytes() const { return bytes_; }

@@ -54,7 +54,10 @@ class Publisher::Core {
     static Task<void> publish_sessions(Self self);
     static Task<SessionHint> find_hint(Self self, SessionKey key, std::int64_t history_tokens,
                                        std::int64_t router_epoch);
-    static Task<bool> lives(Self self, std::string node_id, std::string generation);
+    static Task<Result<std::vector<NodeRecord>>> live_nodes(Self self);
+    static Task<bool> lives(Self self, std::string node_id, std::string generation,
+                            std::string& address);
+    static Task<Result<void>> hand_over(Self self, SessionKey key, SessionRecord record);
     static Task<void> leave(Self self);
     static Task<void> flush(Self self);
     static Task<void> wait(asio::steady_timer& timer, std::chrono::milliseconds duration);
@@ -185,19 +188,39 @@ void Publisher::Core::enqueue(const SessionKey& key, std::int64_t tokens, std::i
     if (queue.size() == 1) work.cancel();
 }
 
-Task<bool> Publisher::Core::lives(Self self, std::string node_id, std::string generation) {
+Task<Result<std::vector<NodeRecord>>> Publisher::Core::live_nodes(Self self) {
     const MonotonicNs now = self->clock.now();
     const MonotonicNs stale = self->options.heartbeat.count() * kMs;
     if (self->nodes_read == 0 || now - self->nodes_read > stale) {
         auto read = co_await self->store.nodes();
-        if (!read.ok()) co_return true;  // Unknown: do not call a node lost without proof.
+        if (!read.ok()) co_return read.error();
         self->nodes = std::move(*read);
         self->nodes_read = now;
     }
-    for (const NodeRecord& node : self->nodes)
-        if (node.node_id == node_id && (generation.empty() || node.generation == generation))
-            co_return true;
+    co_return self->nodes;
+}
+
+Task<bool> Publisher::Core::lives(Self self, std::string node_id, std::string generation,
+                                  std::string& address) {
+    const auto nodes = co_await live_nodes(self);
+    if (!nodes) co_return true;  // Unknown: do not call a node lost without proof.
+    for (const NodeRecord& node : *nodes) {
+        if (node.node_id != node_id) continue;
+        if (!generation.empty() && node.generation != generation) continue;
+        address = node.address;
+        co_return true;
+    }
     co_return false;
+}
+
+Task<Result<void>> Publisher::Core::hand_over(Self self, SessionKey key, SessionRecord record) {
+    record.updated_ms = self->clock.unix_now();
+    record.since_ms = record.updated_ms;
+    record.tier = "device";
+    const Result<void> told =
+        co_await self->store.publish_session(key, record, self->options.session_ttl);
+    self->metrics->directory_done(DirectoryOperation::kPublish, told);
+    co_return told;
 }
 
 Task<SessionHint> Publisher::Core::find_hint(Self self, SessionKey key, std::int64_t history_tokens,
@@ -229,7 +252,8 @@ Task<SessionHint> Publisher::Core::find_hint(Self self, SessionKey key, std::int
         hint.known = true;
         hint.tokens = record.tokens;
         hint.node_alive = false;  // An earlier life of this very node is over.
-        if (!own_node) hint.node_alive = co_await lives(self, record.node_id, record.generation);
+        if (!own_node)
+            hint.node_alive = co_await lives(self, record.node_id, record.generation, hint.holder);
     }
     // Only a router that did not know of it, and only while nothing of it is here, is corrected.
     const bool stale = router_epoch > 0 && router_epoch < record.epoch;
@@ -310,6 +334,37 @@ Task<SessionHint> Publisher::find_hint(SessionKey key, std::int64_t history_toke
 
 void Publisher::session_changed(const SessionKey& key, std::int64_t tokens, std::int64_t turn) {
     core_->enqueue(key, tokens, turn);
+}
+
+void Publisher::holds(const SessionKey& key, std::int64_t epoch, std::int64_t tokens) {
+    SessionEpoch& known = core_->epochs.touch(key);
+    known.epoch = std::max(known.epoch, epoch);
+    known.tokens = tokens;
+    known.settled = true;
+}
+
+void Publisher::forget(const SessionKey& key) {
+    SessionEpoch& known = core_->epochs.touch(key);
+    known.tokens = 0;
+    known.settled = false;
+    std::erase_if(core_->queue, [&key](const Core::Update& update) { return update.key == key; });
+}
+
+std::int64_t Publisher::epoch(const SessionKey& key) const {
+    const auto known = core_->epochs.find(key);
+    return known ? known->epoch : 1;
+}
+
+void Publisher::tell_now() {
+    core_->beat.cancel();
+}
+
+Task<Result<std::vector<NodeRecord>>> Publisher::nodes() {
+    return Core::live_nodes(core_);
+}
+
+Task<Result<void>> Publisher::hand_over(SessionKey key, SessionRecord record) {
+    return Core::hand_over(core_, key, std::move(record));
 }
 
 std::size_t Publisher::queued() const {

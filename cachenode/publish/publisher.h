@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cachenode/metrics.h"
 #include "cachenode/scheduler/turn.h"
@@ -50,6 +51,16 @@ class Publisher {
                                 std::int64_t router_epoch);
     // After a turn: queues the session's record. When the queue is full the oldest is dropped.
     void session_changed(const SessionKey& key, std::int64_t tokens, std::int64_t turn);
+
+    // A peer gave us the session, as its owner of `epoch` or as a replica: this node's memory of
+    // it.
+    void holds(const SessionKey& key, std::int64_t epoch, std::int64_t tokens);
+    void forget(const SessionKey& key);               // Its session was erased here.
+    std::int64_t epoch(const SessionKey& key) const;  // Under which we publish it.
+    void tell_now();                                  // The next heartbeat comes at once.
+    Task<Result<std::vector<NodeRecord>>> nodes();    // Live ones, as of the last heartbeat's time.
+    // The session is the node's of `record` from now on, verified there.
+    Task<Result<void>> hand_over(SessionKey key, SessionRecord record);
 
     std::size_t queued() const;
 

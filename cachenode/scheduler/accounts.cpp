@@ -60,7 +60,7 @@ TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
         counters_.missed_tokens[to_string(reason)] += tokens;
     }
     usage.disk_tokens = std::min(found.disk, cached);
-    usage.peer_tokens = std::min(found.peer, cached - usage.disk_tokens);
+    usage.peer_tokens = std::min(request.from_peer, cached - usage.disk_tokens);
     counters_.prompt_tokens_disk += usage.disk_tokens;
     counters_.prompt_tokens_peer += usage.peer_tokens;
     counters_.prompt_tokens_device += cached - usage.disk_tokens - usage.peer_tokens;
@@ -82,7 +82,7 @@ TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
 }
 
 void Accounts::remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,
-                        MissReason reason) {
+                        MissReason reason, MonotonicNs now) {
     if (!request.session) return;
     // What an earlier turn stored and this one did not read or write again counts as stored still.
     if (const SessionTurn* const last = ledger_.find(*request.session, request.salt)) {
@@ -90,7 +90,7 @@ void Accounts::remember(const TurnRequest& request, std::int64_t turn, StoredTur
             left.stored, std::min(last->stored, common_prefix_tokens(last->tokens, left.tokens)));
     }
     ledger_.put(*request.session, request.salt,
-                {std::move(left.tokens), left.stored, reason, turn});
+                {std::move(left.tokens), left.stored, reason, turn, now});
 }
 
 void Accounts::stored_more(const SessionKey& session, const std::string& salt, std::int64_t turn,

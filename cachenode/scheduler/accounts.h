@@ -33,8 +33,8 @@ class Accounts {
     TurnUsage admit(const TurnRequest& request, const FoundPrefix& found, const PrefixTree& tree);
 
     // The session's turn has ended and left this; `reason`: why what is not stored is not.
-    void remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,
-                  MissReason reason);
+    void remember(const TurnRequest& request, std::int64_t turn, StoredTurn left, MissReason reason,
+                  MonotonicNs now = 0);
     // More of that turn's tokens are in the tree by now, unless a later turn replaced it.
     void stored_more(const SessionKey& session, const std::string& salt, std::int64_t turn,
                      std::int64_t stored);
@@ -44,6 +44,7 @@ class Accounts {
     void count_canonical(std::int64_t tokens) { counters_.canonical_tokens += tokens; }
     void count_step(double seconds, std::int64_t prefill_tokens, std::int64_t decode_tokens);
     double prefill_tokens_per_s() const;  // Measured; 0 = unknown.
+    SessionLedger& ledger() { return ledger_; }
     // Counters and sessions; the other fields are the scheduler's to fill.
     SchedulerStats stats() const;
 

@@ -46,13 +46,14 @@ void Inbox::left_queue(std::int64_t turns) {
     CHECK(turns_ >= 0);
 }
 
-void Inbox::call(std::function<void()> work) {
+bool Inbox::call(std::function<void()> work) {
     {
         const std::lock_guard lock(mutex_);
-        if (is_closed_) return;
+        if (is_closed_) return false;
         mail_.calls.push_back(std::move(work));
     }
     changed_.notify_one();
+    return true;
 }
 
 void Inbox::wake() {

@@ -26,9 +26,9 @@ class Inbox {
     // kExhausted when `turns_max` turns wait here or in the scheduler; kUnavailable once closed.
     Result<TurnId> submit(TurnRequest turn);
     void cancel(TurnId id);
-    // Runs on the scheduler's thread before its next step; never once closed. Turns submitted
-    // before it are known then.
-    void call(std::function<void()> work);
+    // Runs on the scheduler's thread before its next step; false once closed, and then never. Turns
+    // submitted before it are known then.
+    bool call(std::function<void()> work);
     void close();
 
     struct Mail {

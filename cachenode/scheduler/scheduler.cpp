@@ -341,7 +341,7 @@ std::int64_t Scheduler::State::leave(Turn& turn, FinishReason finish) {
         if (!passes_.start(std::move(canonical), clock_.now())) reason = MissReason::kCapacity;
     }
     const std::int64_t stored = left.stored;
-    accounts_.remember(request, turn.number, std::move(left), reason);
+    accounts_.remember(request, turn.number, std::move(left), reason, clock_.now());
     return stored;
 }
 
@@ -352,6 +352,7 @@ void Scheduler::State::report(const Turn& turn, FinishReason finish, std::int64_
     report.usage = turn.usage;
     report.finish = finish;
     report.session = turn.request.session;
+    report.salt = turn.request.salt;
     report.session_tokens = session_tokens;
     report.turn = turn.number;
     report.queue_s = seconds((turn.admitted != 0 ? turn.admitted : now) - turn.request.arrived);
@@ -428,6 +429,9 @@ Result<TurnId> Scheduler::submit(TurnRequest turn) {
 }
 void Scheduler::cancel(TurnId id) {
     state_->cancel(id);
+}
+bool Scheduler::post(std::function<void(KvView&)> job) {
+    return state_->post(std::move(job));
 }
 std::shared_ptr<const SchedulerStats> Scheduler::stats() const {
     return state_->stats();

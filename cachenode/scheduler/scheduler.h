@@ -12,6 +12,7 @@
 
 #include "cachenode/kv/disk_tier.h"
 #include "cachenode/kv/eviction.h"
+#include "cachenode/kv/kv_view.h"
 #include "cachenode/scheduler/turn.h"
 #include "common/base/clock.h"
 #include "common/base/result.h"
@@ -68,7 +69,8 @@ struct SchedulerObserver {
     std::function<void(double step_seconds, std::int64_t tokens, const char* phase)> step_done;
 };
 
-// submit() and cancel() from any thread; everything below runs on the scheduler's own thread.
+// submit(), cancel() and post() from any thread; everything below runs on the scheduler's own
+// thread.
 class Scheduler {
   public:
     Scheduler(std::unique_ptr<engine::Engine> engine, const engine::Tokenizer& tokenizer,
@@ -87,6 +89,9 @@ class Scheduler {
     Result<TurnId> submit(TurnRequest turn);
     // The client left: frees its slot and pages within two steps. Unknown ids are ignored.
     void cancel(TurnId id);
+    // Runs `job` on the scheduler's thread, before its next step or, at the latest, in stop(). It
+    // must be short: running turns wait for it. False once stopped: then it never runs.
+    bool post(std::function<void(KvView&)> job);
 
     std::shared_ptr<const SchedulerStats> stats() const;
     const engine::Engine& engine() const;

@@ -91,6 +91,7 @@ class Scheduler::State {
     bool step();
     Result<TurnId> submit(TurnRequest turn);
     void cancel(TurnId id) { inbox_.cancel(id); }
+    bool post(std::function<void(KvView&)> job);
     std::shared_ptr<const SchedulerStats> stats() const {
         const std::lock_guard lock(stats_mutex_);
         return stats_;

@@ -5,15 +5,6 @@
 #include "cachenode/scheduler/scheduler_state.h"
 
 namespace hearth {
-namespace {
-
-// Never 0, which is nobody's.
-std::uint32_t owner_tag(const SessionKey& session) {
-    return static_cast<std::uint32_t>(std::hash<SessionKey>{}(session)) | 1u;
-}
-
-}  // namespace
-
 PrefixUse Scheduler::State::use_of(const Turn& turn) const {
     const TurnRequest& request = turn.request;
     PrefixUse use;
@@ -21,7 +12,7 @@ PrefixUse Scheduler::State::use_of(const Turn& turn) const {
     use.follow_up = turn.number >= 2;
     use.follow_up_bonus = request.follow_up_bonus.value_or(options_.follow_up_bonus);
     if (request.keep_for > 0) use.keep_until = use.now + request.keep_for;
-    if (request.session) use.owner = owner_tag(*request.session);
+    if (request.session) use.owner = session_tag(*request.session);
     return use;
 }
 
@@ -80,6 +71,13 @@ bool Scheduler::State::take_restored() {
         restoring_.erase(at);
     }
     return !finished.empty();
+}
+
+bool Scheduler::State::post(std::function<void(KvView&)> job) {
+    return inbox_.call([this, job = std::move(job)] {
+        KvView view{tier_, accounts_.ledger(), disk_.get(), clock_.now()};
+        job(view);
+    });
 }
 
 void Scheduler::State::write_behind(const std::string& salt, std::span<const TokenId> tokens) {

@@ -50,6 +50,8 @@ struct SessionHint {
     bool known = false;         // Some node held this session before.
     bool node_alive = true;     // That node's generation still lives.
     std::int64_t tokens = 0;    // KV tokens it held.
+    std::string holder = {};    // Address of the live node that holds it; or empty.
+    bool was_corrupt = false;   // What came from there did not match its checksums.
     std::string moved_to = {};  // Node id that holds it still, unknown to the router; or empty.
 };
 
@@ -65,6 +67,7 @@ struct TurnRequest {
     // computed.
     std::int64_t history_tokens = 0;
     SessionHint hint;
+    std::int64_t from_peer = 0;  // Of its first tokens, the KV was brought here from another node.
     engine::SamplingParams sampling;
     std::int64_t max_tokens = 0;  // > 0
     std::int64_t min_tokens = 0;
@@ -88,6 +91,7 @@ struct TurnReport {
     TurnUsage usage;
     FinishReason finish = FinishReason::kStop;
     std::optional<SessionKey> session;
+    std::string salt;
     std::int64_t session_tokens = 0;  // KV tokens of the session now held here.
     std::int64_t turn = 0;            // 1 for a first turn.
     double queue_s = 0, prefill_s = 0, ttft_s = 0, total_s = 0;

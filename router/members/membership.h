@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "common/base/clock.h"
+#include "common/wire/placement.h"
 #include "common/wire/records.h"
 #include "router/config.h"
 #include "router/members/node_status.h"
-#include "router/placement/placement.h"
 
 namespace hearth {
 

@@ -6,7 +6,7 @@
 #include <functional>
 #include <optional>
 
-#include "router/placement/placement.h"
+#include "common/wire/placement.h"
 
 namespace hearth {
 

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "common/base/rng.h"
-#include "router/placement/placement.h"
+#include "common/wire/placement.h"
 
 namespace hearth {
 namespace {

@@ -1,5 +1,5 @@
 // Rendezvous scores, and the search for the best few without sorting and (nearly) without logs.
-#include "router/placement/placement.h"
+#include "common/wire/placement.h"
 
 #include <algorithm>
 #include <cmath>

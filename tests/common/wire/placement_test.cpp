@@ -1,5 +1,5 @@
 // Placement: shares, minimal movement, heirs, golden vectors, and the search for the best few.
-#include "router/placement/placement.h"
+#include "common/wire/placement.h"
 
 #include <gtest/gtest.h>
 
@@ -39,7 +39,7 @@ std::uint32_t home_of(const SessionKey& key, const SeatTable& table) {
     return table.top(key, 1).seats[0];
 }
 
-// Worked out apart from this code, by tests/router/placement/placement_golden.py.
+// Worked out apart from this code, by tests/common/wire/placement_golden.py.
 TEST(Placement, GoldenVectors) {
     EXPECT_EQ(node_hash("node-1"), 0x94a9d40986da123dULL);
     EXPECT_EQ(node_hash(""), 0xc3817c016ba4ff30ULL);

@@ -1,0 +1,119 @@
+// Sessions out of the tree and the ledger, and into them.
+#include "cachenode/transfer/kv_exchange.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/base/check.h"
+#include "engine/model/kv_layout.h"
+
+namespace hearth {
+namespace {
+
+constexpr auto kPage = static_cast<std::int64_t>(engine::kPageTokens);
+
+std::span<const engine::TokenId> first(const std::vector<engine::TokenId>& tokens,
+                                       std::int64_t count) {
+    return std::span(tokens).first(static_cast<std::size_t>(count));
+}
+
+}  // namespace
+
+std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key,
+                                        const std::string& salt) {
+    const SessionTurn* const last = kv.ledger.find(key, salt);
+    if (last == nullptr) return std::nullopt;
+    HeldSession held;
+    held.lease = kv.tier.tree().peek(salt, first(last->tokens, last->stored));
+    // What is pinned cannot be evicted for those who were promised it.
+    if (kv.tier.pages_available() < 0 || held.lease.tokens() == 0) return std::nullopt;
+    held.pages = held.lease.cached_pages();
+    WireSession& session = held.session;
+    session.key = key;
+    session.salt = salt;
+    session.tokens = last->tokens;
+    session.stored = held.lease.tokens();
+    session.unstored = last->unstored;
+    if (session.stored < last->stored) session.unstored = MissReason::kEvicted;
+    session.turn = last->turn;
+    session.age_ms = std::max<std::int64_t>(0, kv.now - last->ended) / kMs;
+    return held;
+}
+
+void release_session(KvView& kv, HeldSession held) {
+    kv.ledger.erase(held.session.key, held.session.salt);
+    kv.tier.tree().erase(std::move(held.lease), session_tag(held.session.key));
+}
+
+std::optional<SessionImport> SessionImport::begin(KvView& kv, const WireSession& session) {
+    PrefixUse use;
+    use.now = std::max<MonotonicNs>(1, kv.now - session.age_ms * kMs);
+    use.follow_up = session.turn >= 2;
+    use.owner = session_tag(session.key);
+    SessionImport out(session, use);
+    out.lease_ = kv.tier.tree().match(session.salt, first(session.tokens, session.stored), use);
+    out.lease_.drop_tail();
+    if (kv.tier.pages_available() < 0) return std::nullopt;
+    const std::vector<CachedPage> here = out.lease_.cached_pages();
+    out.last_ = here.empty() ? kv.tier.tree().root(session.salt) : here.back().hash;
+    out.next_page_ = session.first_page;
+    if (out.pages_here() < session.first_page) out.is_broken_ = true;
+    return out;
+}
+
+bool SessionImport::take(KvView& kv, const std::vector<WirePage>& pages) {
+    for (const WirePage& page : pages) {
+        if (!is_broken_ && !take_one(kv, page)) is_broken_ = true;
+        if (is_broken_) return false;
+    }
+    return true;
+}
+
+bool SessionImport::take_one(KvView& kv, const WirePage& page) {
+    if (next_page_++ < pages_here()) return true;
+    if (page.before != last_ || kv.tier.pages_available() < 1) return false;
+    const bool promised = kv.tier.promise(1);
+    CHECK(promised);
+    Page own = kv.tier.acquire();
+    const std::size_t bytes = kv.tier.pool().page_bytes();
+    std::memcpy(own.data(), page.bytes.get(), bytes);
+    if (static_cast<std::int64_t>(page.tokens.size()) < kPage) {
+        kv.tier.tree().store_tail(lease_, page.tokens, std::move(own), use_);
+        return true;
+    }
+    kv.tier.tree().extend(lease_, page.tokens, std::move(own), use_);
+    last_ = page.hash;
+    return true;
+}
+
+std::int64_t SessionImport::finish(KvView& kv) {
+    const std::span<const engine::TokenId> wanted = first(session_.tokens, session_.stored);
+    const std::int64_t stored = kv.tier.tree().peek(session_.salt, wanted).tokens();
+    lease_.reset();
+    SessionTurn turn;
+    turn.tokens = std::move(session_.tokens);
+    turn.stored = stored;
+    turn.unstored = stored < session_.stored ? MissReason::kCapacity : session_.unstored;
+    turn.turn = session_.turn;
+    turn.ended = use_.now;
+    const SessionTurn* const known = kv.ledger.find(session_.key, session_.salt);
+    if (known != nullptr && known->turn > turn.turn) return std::min(stored, known->stored);
+    kv.ledger.put(session_.key, session_.salt, std::move(turn));
+    return stored;
+}
+
+ErasedSession erase_session(KvView& kv, const SessionKey& key) {
+    ErasedSession out;
+    for (const auto& [session, salt] : kv.ledger.known()) {
+        if (session != key) continue;
+        kv.ledger.erase(session, salt);
+        ++out.salts;
+    }
+    out.pages = kv.tier.tree().erase(session_tag(key));
+    if (kv.disk != nullptr) out.disk_pages = kv.disk->erase(session_tag(key));
+    out.bytes =
+        (out.pages + out.disk_pages) * static_cast<std::int64_t>(kv.tier.pool().page_bytes());
+    return out;
+}
+
+}  // namespace hearth

@@ -1,0 +1,94 @@
+// Jobs to the scheduler's thread, and their answers back.
+#include "cachenode/transfer/kv_gate.h"
+
+namespace hearth {
+
+template <typename T>
+Task<std::optional<T>> KvGate::ask(std::function<T(KvView&)> job) {
+    struct Waiting {
+        explicit Waiting(asio::io_context& io) : timer(io) {}
+        asio::steady_timer timer;
+        std::optional<T> value;
+        bool done = false;
+    };
+    auto waiting = std::make_shared<Waiting>(io_);
+    std::function<void(KvView&)> there = [waiting, job = std::move(job), &io = io_](KvView& kv) {
+        auto value = std::make_shared<T>(job(kv));
+        asio::post(io, [waiting, value] {
+            waiting->value.emplace(std::move(*value));
+            waiting->done = true;
+            waiting->timer.cancel();
+        });
+    };
+    if (!scheduler_->post(std::move(there))) co_return std::nullopt;
+    while (!waiting->done) {
+        waiting->timer.expires_at(asio::steady_timer::time_point::max());
+        boost::system::error_code ignored;
+        co_await waiting->timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    }
+    co_return std::move(waiting->value);
+}
+
+// Pins are the scheduler's; once it has stopped nobody else touches them.
+template <typename T>
+std::shared_ptr<T> KvGate::keep(T value) const {
+    return std::shared_ptr<T>(new T(std::move(value)), [scheduler = scheduler_](T* gone) {
+        if (!scheduler->post([gone](KvView&) { delete gone; })) delete gone;
+    });
+}
+
+Task<std::shared_ptr<HeldSession>> KvGate::hold(SessionKey key, std::string salt) {
+    std::function<std::shared_ptr<HeldSession>(KvView&)> job = [this, key, salt](KvView& kv) {
+        auto held = hold_session(kv, key, salt);
+        return held ? keep(std::move(*held)) : nullptr;
+    };
+    auto held = co_await ask(std::move(job));
+    co_return held ? std::move(*held) : nullptr;
+}
+
+Task<std::vector<std::pair<SessionKey, std::string>>> KvGate::sessions() {
+    using Known = std::vector<std::pair<SessionKey, std::string>>;
+    std::function<Known(KvView&)> job = [](KvView& kv) { return kv.ledger.known(); };
+    auto known = co_await ask(std::move(job));
+    co_return known ? std::move(*known) : Known{};
+}
+
+Task<void> KvGate::release(std::shared_ptr<HeldSession> held) {
+    std::function<bool(KvView&)> job = [held](KvView& kv) {
+        release_session(kv, std::move(*held));
+        return true;
+    };
+    (void)co_await ask(std::move(job));
+}
+
+Task<ErasedSession> KvGate::erase(SessionKey key) {
+    std::function<ErasedSession(KvView&)> job = [key](KvView& kv) {
+        return erase_session(kv, key);
+    };
+    co_return (co_await ask(std::move(job))).value_or(ErasedSession{});
+}
+
+Task<std::shared_ptr<SessionImport>> KvGate::begin(WireSession session) {
+    auto shared = std::make_shared<WireSession>(std::move(session));
+    std::function<std::shared_ptr<SessionImport>(KvView&)> job = [this, shared](KvView& kv) {
+        auto import = SessionImport::begin(kv, *shared);
+        return import ? keep(std::move(*import)) : nullptr;
+    };
+    auto import = co_await ask(std::move(job));
+    co_return import ? std::move(*import) : nullptr;
+}
+
+Task<bool> KvGate::take(std::shared_ptr<SessionImport> into, std::vector<WirePage> pages) {
+    auto shared = std::make_shared<std::vector<WirePage>>(std::move(pages));
+    std::function<bool(KvView&)> job = [into, shared](KvView& kv) {
+        return into->take(kv, *shared);
+    };
+    co_return (co_await ask(std::move(job))).value_or(false);
+}
+
+Task<std::int64_t> KvGate::finish(std::shared_ptr<SessionImport> import) {
+    std::function<std::int64_t(KvView&)> job = [import](KvView& kv) { return import->finish(kv); };
+    co_return (co_await ask(std::move(job))).value_or(0);
+}
+
+}  // namespace hearth

@@ -1,0 +1,279 @@
+// Heirs, costs, and the loop that copies turns to heirs.
+#include "cachenode/transfer/migrator.h"
+
+#include <algorithm>
+#include <deque>
+#include <exception>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cachenode/transfer/arrival.h"
+#include "common/base/log.h"
+#include "common/wire/placement.h"
+
+namespace hearth {
+namespace {
+
+constexpr std::size_t kQueueMax = 4'096;    // Sessions whose last turn waits to be copied.
+constexpr std::size_t kCopiesMax = 65'536;  // Sessions of which we know what the heir has.
+constexpr std::int64_t kPullsMax = 16;      // At once; beyond, turns compute.
+// A turn's canonical pass runs right after it; what it adds should go along.
+constexpr MonotonicNs kSettle = 50 * kMs;
+constexpr double kPullOverheadS = 0.002;
+
+Result<void> outcome(const Result<PushAnswer>& pushed) {
+    if (!pushed) return pushed.error();
+    return {};
+}
+
+}  // namespace
+
+class Migrator::Core {
+  public:
+    using Self = std::shared_ptr<Core>;
+    Core(asio::io_context& io_context, MigratorOptions settings, MigratorParts all,
+         const Clock& time)
+        : io(io_context),
+          options(std::move(settings)),
+          parts(std::move(all)),
+          clock(time),
+          work(io_context) {}
+
+    static Task<std::optional<NodeRecord>> heir_of(Self self, SessionKey key);
+    static Task<Result<PushAnswer>> push(Self self, NodeRecord heir,
+                                         std::shared_ptr<HeldSession> held, bool owner);
+    static Task<std::int64_t> fetch(Self self, SessionKey key, std::string salt, SessionHint& hint,
+                                    double prefill_tokens_per_s);
+    static Task<void> copy_loop(Self self);
+    static Task<void> copy(Self self, SessionKey key, std::string salt);
+    static Task<void> hand_off(Self self, MonotonicNs deadline);
+    static Task<bool> hand_over(Self self, SessionKey key, std::string salt);
+    static Task<void> pause(Self self, std::chrono::milliseconds time);
+    bool is_worth_it(std::int64_t tokens, double prefill_tokens_per_s);
+
+    struct Waiting {
+        SessionKey key;
+        std::string salt;
+        MonotonicNs since = 0;
+    };
+    struct Copy {
+        std::string generation;  // Of the heir's node.
+        std::int64_t pages = 0;  // Whole ones, of the session, that were put there.
+    };
+
+    asio::io_context& io;
+    MigratorOptions options;
+    MigratorParts parts;
+    const Clock& clock;
+    asio::steady_timer work;  // Cancelled to wake the loop.
+    std::deque<Waiting> queue;
+    std::unordered_map<SessionKey, Copy> copies;
+    double bytes_per_s = 0;  // Of pulls; 0 = unknown.
+    std::int64_t pulls = 0;
+    bool stopped = false;
+};
+
+Task<void> Migrator::Core::pause(Self self, std::chrono::milliseconds time) {
+    self->work.expires_after(time);
+    boost::system::error_code ignored;  // A cancelled wait is a wake-up.
+    co_await self->work.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+}
+
+// The first of the session's order without this node: where the router will look for it.
+Task<std::optional<NodeRecord>> Migrator::Core::heir_of(Self self, SessionKey key) {
+    auto nodes = co_await self->parts.publisher->nodes();
+    if (!nodes) co_return std::nullopt;
+    std::erase_if(*nodes, [&self](const NodeRecord& node) {
+        return node.node_id == self->options.node_id || node.state != NodeState::kReady ||
+               node.model_fingerprint != self->options.fingerprint;
+    });
+    if (nodes->empty()) co_return std::nullopt;
+    std::vector<Seat> seats;
+    for (const NodeRecord& node : *nodes) seats.push_back({node_hash(node.node_id), node.weight});
+    const SeatTable table(seats);
+    co_return std::move((*nodes)[table.top(key, 1).seats[0]]);
+}
+
+Task<Result<PushAnswer>> Migrator::Core::push(Self self, NodeRecord heir,
+                                              std::shared_ptr<HeldSession> held, bool owner) {
+    held->session.epoch = self->parts.publisher->epoch(held->session.key);
+    const auto timeout = self->options.push_timeout;
+    auto answer = co_await self->parts.transport->push(heir.address, *held, owner, timeout);
+    if (answer && answer->has_gap) {
+        held->session.first_page = std::min<std::int64_t>(answer->pages, std::ssize(held->pages));
+        answer = co_await self->parts.transport->push(heir.address, *held, owner, timeout);
+        if (answer && answer->has_gap)
+            answer = make_error(ErrorCode::kExhausted, "the heir loses pages as fast as they come");
+    }
+    const Result<void> result = outcome(answer);
+    self->parts.metrics->done(owner ? TransferKind::kHandOff : TransferKind::kReplicate, result);
+    const std::int64_t pages = std::ssize(held->pages) - held->session.first_page;
+    if (answer)
+        self->parts.metrics->sent(pages *
+                                  static_cast<std::int64_t>(self->parts.gate->page_bytes()));
+    co_return answer;
+}
+
+// To load costs the session's bytes at the speed of earlier pulls; to compute, its tokens at the
+// speed of earlier prefills. What is not known yet is tried.
+bool Migrator::Core::is_worth_it(std::int64_t tokens, double prefill_tokens_per_s) {
+    if (bytes_per_s <= 0 || prefill_tokens_per_s <= 0) return true;
+    const double load_s =
+        kPullOverheadS + static_cast<double>(tokens) * options.kv_bytes_per_token / bytes_per_s;
+    if (load_s < static_cast<double>(tokens) / prefill_tokens_per_s) return true;
+    bytes_per_s *= 1.1;  // One slow peer must not count for ever.
+    return false;
+}
+
+Task<std::int64_t> Migrator::Core::fetch(Self self, SessionKey key, std::string salt,
+                                         SessionHint& hint, double prefill_tokens_per_s) {
+    if (hint.holder.empty() || self->stopped || self->pulls >= kPullsMax) co_return 0;
+    if (!self->is_worth_it(hint.tokens, prefill_tokens_per_s)) {
+        self->parts.metrics->declined();
+        co_return 0;
+    }
+    Arrival arrival(*self->parts.gate, key, salt);
+    const MonotonicNs begun = self->clock.now();
+    ++self->pulls;
+    Result<void> pulled = co_await self->parts.transport->pull(hint.holder, key, salt, arrival,
+                                                               self->options.pull_timeout);
+    Result<std::int64_t> stored = std::int64_t{0};
+    if (pulled) stored = co_await arrival.finish();
+    --self->pulls;
+    if (!stored) pulled = stored.error();
+    self->parts.metrics->done(TransferKind::kPull, pulled);
+    self->parts.metrics->received(arrival.bytes());
+    const double took_s = seconds(self->clock.now() - begun);
+    if (arrival.bytes() > 0 && took_s > 0) {
+        const double speed = static_cast<double>(arrival.bytes()) / took_s;
+        double& known = self->bytes_per_s;
+        known = known > 0 ? 0.8 * known + 0.2 * speed : speed;
+    }
+    if (!pulled) {
+        hint.was_corrupt = pulled.error().code == ErrorCode::kCorrupt;
+        log::warn("a session could not be pulled", {{"error", pulled.error().message}});
+        co_return 0;
+    }
+    self->parts.publisher->holds(key, arrival.session()->epoch + 1, *stored);
+    co_return *stored;
+}
+
+Task<void> Migrator::Core::copy(Self self, SessionKey key, std::string salt) {
+    const std::shared_ptr<HeldSession> held = co_await self->parts.gate->hold(key, salt);
+    if (held == nullptr) co_return;
+    const auto heir = co_await heir_of(self, key);
+    if (!heir) co_return;
+    const Copy before = self->copies[key];
+    const std::int64_t whole = held->session.stored / engine::kPageTokens;
+    if (before.generation == heir->generation)
+        held->session.first_page = std::min(before.pages, whole);
+    const auto pushed = co_await push(self, *heir, held, false);
+    if (self->copies.size() >= kCopiesMax) self->copies.clear();
+    Copy& after = self->copies[key];
+    after.generation = pushed ? heir->generation : std::string();
+    after.pages = pushed ? whole : 0;
+    if (!pushed)
+        log::debug("a turn could not be copied to its heir", {{"error", pushed.error().message}});
+}
+
+Task<void> Migrator::Core::copy_loop(Self self) {
+    while (!self->stopped) {
+        const MonotonicNs now = self->clock.now();
+        const MonotonicNs ripe =
+            self->queue.empty() ? now + 3'600 * kSecond : self->queue.front().since + kSettle;
+        if (now < ripe) {
+            const std::chrono::milliseconds left((ripe - now) / kMs + 1);
+            co_await pause(self, left);
+            continue;
+        }
+        const Waiting next = std::move(self->queue.front());
+        self->queue.pop_front();
+        co_await copy(self, next.key, next.salt);
+    }
+}
+
+// True if the session is its heir's now.
+Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt) {
+    const std::shared_ptr<HeldSession> held = co_await self->parts.gate->hold(key, salt);
+    if (held == nullptr) co_return false;
+    const auto heir = co_await heir_of(self, key);
+    if (!heir) co_return false;
+    const auto pushed = co_await push(self, *heir, held, true);
+    if (!pushed) {
+        log::warn("a session could not be handed over",
+                  {{"heir", heir->node_id}, {"error", pushed.error().message}});
+        co_return false;
+    }
+    // Verified there; now it is the heir's for routers too, and only then our copy goes.
+    SessionRecord record;
+    record.node_id = heir->node_id;
+    record.generation = heir->generation;
+    record.epoch = held->session.epoch + 1;
+    record.tokens = pushed->stored;
+    record.turn = held->session.turn;
+    const Result<void> told = co_await self->parts.publisher->hand_over(key, record);
+    if (told) co_await self->parts.gate->release(held);
+    co_return told.ok();
+}
+
+Task<void> Migrator::Core::hand_off(Self self, MonotonicNs deadline) {
+    const SessionKey anyone{};
+    const auto peer = co_await heir_of(self, anyone);
+    const auto sessions = co_await self->parts.gate->sessions();
+    auto left = static_cast<std::int64_t>(sessions.size());
+    std::int64_t moved = 0;
+    for (const auto& [key, salt] : sessions) {
+        self->parts.metrics->drain_remaining(left);
+        if (!peer || self->clock.now() >= deadline) break;
+        const bool done = co_await hand_over(self, key, salt);
+        moved += done ? 1 : 0;
+        --left;
+    }
+    self->parts.metrics->drain_remaining(left);
+    if (sessions.empty()) co_return;
+    log::info("sessions handed over", {{"moved", moved},
+                                       {"of", static_cast<std::int64_t>(sessions.size())},
+                                       {"peers", peer.has_value()}});
+}
+
+Migrator::Migrator(asio::io_context& io, MigratorOptions options, MigratorParts parts,
+                   const Clock& clock)
+    : core_(std::make_shared<Core>(io, std::move(options), std::move(parts), clock)) {}
+
+Migrator::~Migrator() {
+    stop();
+}
+
+void Migrator::start() {
+    if (core_->options.replicate == 0) return;
+    asio::co_spawn(core_->io, Core::copy_loop(core_), [](std::exception_ptr failure) {
+        if (failure) std::rethrow_exception(failure);
+    });
+}
+
+void Migrator::stop() {
+    core_->stopped = true;
+    core_->work.cancel();
+}
+
+Task<std::int64_t> Migrator::fetch(SessionKey key, std::string salt, SessionHint& hint,
+                                   double prefill_tokens_per_s) {
+    return Core::fetch(core_, key, std::move(salt), hint, prefill_tokens_per_s);
+}
+
+void Migrator::turn_done(const SessionKey& key, const std::string& salt) {
+    if (core_->options.replicate == 0 || core_->stopped) return;
+    for (const Core::Waiting& waiting : core_->queue)
+        if (waiting.key == key && waiting.salt == salt) return;
+    if (core_->queue.size() >= kQueueMax) core_->queue.pop_front();
+    core_->queue.push_back({key, salt, core_->clock.now()});
+    if (core_->queue.size() == 1) core_->work.cancel();
+}
+
+Task<void> Migrator::hand_off(MonotonicNs deadline) {
+    return Core::hand_off(core_, deadline);
+}
+
+}  // namespace hearth

@@ -1,0 +1,45 @@
+// Transport: how a session's pages get from one node to another.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "cachenode/transfer/kv_exchange.h"
+#include "common/base/result.h"
+#include "common/net/asio.h"
+
+namespace hearth {
+
+// Takes frames as they come. After each call that gives an error the transfer is over.
+class FrameSink {
+  public:
+    virtual ~FrameSink() = default;
+    virtual FrameReader& reader() = 0;
+    // Some bytes were fed to the reader.
+    virtual Task<Result<void>> arrived() = 0;
+};
+
+struct PushAnswer {
+    std::int64_t stored = 0;  // Tokens of the session that the peer holds now, verified.
+    std::int64_t pages = 0;   // Whole pages, if it lacks some before the first that was sent.
+    bool has_gap = false;     // It does: push again from `pages` on.
+};
+
+// One io_context. An answer is never proof: what comes is checked page by page, and what was pushed
+// is there only if the peer says that it verified it. kCorrupt: bytes did not match their checksum;
+// kUnsupported: the peer has another model or format, or does not trust us.
+class Transport {
+  public:
+    virtual ~Transport() = default;
+
+    // What `peer` ("host:port") holds of the session, as frames into `sink`. kNotFound: nothing.
+    virtual Task<Result<void>> pull(std::string peer, SessionKey key, std::string salt,
+                                    FrameSink& sink, std::chrono::milliseconds timeout) = 0;
+    // Frames of `held`, from its session's first_page on. `owner`: the peer is to own the session
+    // from now on; else it keeps a replica.
+    virtual Task<Result<PushAnswer>> push(std::string peer, const HeldSession& held, bool owner,
+                                          std::chrono::milliseconds timeout) = 0;
+};
+
+}  // namespace hearth

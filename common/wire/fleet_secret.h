@@ -1,0 +1,17 @@
+// What the members of a fleet prove to each other that they belong to it.
+#pragma once
+
+#include <string_view>
+
+namespace hearth {
+
+// Request header: the fleet's secret as it is. Between nodes, and from routers to nodes.
+constexpr std::string_view kFleetSecretHeader = "hearth-fleet";
+
+// Takes the same time wherever the two differ.
+bool same_secret(std::string_view a, std::string_view b);
+
+// Of a socket's remote address, with or without a port: nobody but this machine can have it.
+bool is_loopback(std::string_view address);
+
+}  // namespace hearth
