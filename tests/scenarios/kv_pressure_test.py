@@ -4,52 +4,14 @@ exactly what was lost. Then a node is killed in mid-work and starts again on its
 The size of the full run (200 sessions of 8 turns): kv_pressure_test.py 200 8
 """
 
-import concurrent.futures
-import pathlib
 import sys
-import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-
-from fleet import Fleet, chat, check, metric, wait_until  # noqa: E402
+from chats import Chats
+from fleet import Fleet, check, metric, wait_until
 
 NODES = 4
 SESSIONS = int(sys.argv[1]) if len(sys.argv) > 1 else 32
 TURNS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-
-
-def question(session, turn):
-    return f"Question {turn} of visitor {session}: " + f"what of the {session * 7 + turn} ships? " * 6
-
-
-def persona(session):
-    return f"You are keeper number {session} of a lighthouse that nobody else keeps. " * 24
-
-
-class Chats:
-    """The same chats for every fleet: temperature 0, so that replies are the same too."""
-
-    def __init__(self, router):
-        self.router = router
-        self.messages = [[{"role": "system", "content": persona(s)}] for s in range(SESSIONS)]
-        self.cached = {}
-        self.replies = {}
-
-    def turn(self, session, turn):
-        messages = self.messages[session]
-        messages.append({"role": "user", "content": question(session, turn)})
-        answer, _ = chat(self.router, messages, f"s{session}", max_tokens=12)
-        reply = answer["choices"][0]["message"]["content"]
-        messages.append({"role": "assistant", "content": reply})
-        self.replies[session, turn] = reply
-        self.cached[session, turn] = answer["usage"]["prompt_tokens_details"]["cached_tokens"]
-
-    def round(self, turn):
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda s: self.turn(s, turn), range(SESSIONS)))
-
-    def follow_up_tokens(self):
-        return sum(n for (_, turn), n in self.cached.items() if turn > 0)
 
 
 def start(fleet, memory, disk):
@@ -70,7 +32,7 @@ def run(memory, disk, then=None):
     """Plays the chats; (chats, missed by reason, bytes in memory at the end)."""
     with Fleet() as fleet:
         fleet.start_redis()
-        chats = Chats(start(fleet, memory, disk))
+        chats = Chats(start(fleet, memory, disk), SESSIONS)
         for turn in range(TURNS):
             chats.round(turn)
         reasons = ("evicted", "rerouted", "expired", "diverged", "salt", "capacity", "node_lost",
