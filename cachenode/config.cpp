@@ -12,6 +12,8 @@ namespace hearth {
 
 namespace {
 
+constexpr std::int64_t kTokensMax = 1 << 20;
+
 Result<void> bad(std::string_view field, std::string_view rule) {
     return make_error(ErrorCode::kInvalidArgument, std::string(field) + ": " + std::string(rule));
 }
@@ -95,10 +97,28 @@ void declare_redis(Options& options, RedisSettings& redis) {
                 "PEM file of those who sign Redis' certificate; empty = the system's");
 }
 
+void declare_kv(Options& options, NodeConfig& config) {
+    options.add("cache", config.cache, "Reuse KV across turns; false computes every prompt whole");
+    options.add("truncation", config.truncation,
+                "Drop the oldest turns of a chat that outgrows the context; a request may say "
+                "'truncation': auto or disabled");
+    options.add("truncation_step_tokens", config.truncation_step_tokens, 1, kTokensMax,
+                "By how much a truncated chat grows before its first turn changes again");
+    options.add("ghost_sample", config.ghost_sample, 0, 1'000'000,
+                "One session in so many shows what an infinite cache would hit; 0 = none");
+    options.add("kv_disk", config.kv_disk,
+                "Folder for KV that leaves memory, one a node; survives restarts; empty = none");
+    options.add_bytes("kv_disk_bytes", config.kv_disk_bytes, "Most that is kept in kv_disk");
+    options.add_duration_ms("kv_ttl_ms", config.kv_ttl_ms,
+                            "KV that nobody used for so long is dropped; 0 = kept while it fits");
+    options.add_duration_ms("follow_up_bonus_ms", config.follow_up_bonus_ms,
+                            "By how much a chat that came back counts as younger at eviction");
+    options.add("kv_verify", config.kv_verify, "Check the bytes of cached KV whenever it is used");
+}
+
 }  // namespace
 
 void NodeConfig::declare(Options& options) {
-    constexpr std::int64_t kTokensMax = 1 << 20;
     options.add("node_id", node_id, "Stable name of this node; placement hashes it");
     options.add("listen", listen, "host:port to serve on; port 0 = any free port");
     options.add("tls_cert", tls.cert,
@@ -126,15 +146,7 @@ void NodeConfig::declare(Options& options) {
                 "Token budget of one step: decodes first, then prefill");
     options.add("chunk_tokens_max", chunk_tokens_max, 1, kTokensMax,
                 "Largest piece of one prompt in a step");
-    options.add("cache", cache, "Reuse KV across turns; false computes every prompt whole");
-    options.add("kv_disk", kv_disk,
-                "Folder for KV that leaves memory, one a node; survives restarts; empty = none");
-    options.add_bytes("kv_disk_bytes", kv_disk_bytes, "Most that is kept in kv_disk");
-    options.add_duration_ms("kv_ttl_ms", kv_ttl_ms,
-                            "KV that nobody used for so long is dropped; 0 = kept while it fits");
-    options.add_duration_ms("follow_up_bonus_ms", follow_up_bonus_ms,
-                            "By how much a chat that came back counts as younger at eviction");
-    options.add("kv_verify", kv_verify, "Check the bytes of cached KV whenever it is used");
+    declare_kv(options, *this);
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
     options.add_bytes("body_memory", body_memory,
                       "Memory for all request bodies that are being read; beyond it 503");

@@ -27,7 +27,10 @@ struct NodeConfig {
     std::int64_t step_tokens_max = 512;
     std::int64_t chunk_tokens_max = 512;
     bool cache = true;
-    std::string kv_disk;                     // Folder of the disk tier; empty = none.
+    bool truncation = false;  // Over-long chats lose their oldest turns, unless they say otherwise.
+    std::int64_t truncation_step_tokens = 2'048;
+    std::int64_t ghost_sample = 100;  // One session in so many is followed by the ghost cache.
+    std::string kv_disk;              // Folder of the disk tier; empty = none.
     std::int64_t kv_disk_bytes = 8LL << 30;  // Its budget.
     std::int64_t kv_ttl_ms = 0;              // Unused pages go after so long; 0 = never.
     std::int64_t follow_up_bonus_ms = 300'000;

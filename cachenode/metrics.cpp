@@ -90,6 +90,7 @@ void NodeMetrics::declare_counters() {
                                         "Blocks whose bytes had changed when they were found.",
                                         {{"tier", kDevice}});
     declare_disk_counters();
+    declare_ceilings();
     for (std::size_t op = 0; op < kOperations.size(); ++op)
         for (const char* result : {"ok", "timeout", "error"})
             directory_[op][result] =
@@ -119,6 +120,23 @@ void NodeMetrics::declare_disk_counters() {
                                               "Reads and writes of a tier that failed.", disk);
 }
 
+void NodeMetrics::declare_ceilings() {
+    const Labels model = {{"model", model_}};
+    truncated_turns_ =
+        metrics_.counter("hearth_engine_truncated_turns_total",
+                         "Chats served without their oldest turns, which did not fit.", model);
+    truncated_tokens_ = metrics_.counter("hearth_engine_truncated_tokens_total",
+                                         "Prompt tokens that truncation left out.", model);
+    ghost_prompt_.counter =
+        metrics_.counter("hearth_ghost_prompt_tokens_total",
+                         "Prompt tokens of follow-up turns in the sample.", model);
+    ghost_hit_.counter = metrics_.counter(
+        "hearth_ghost_hit_tokens_total",
+        "Of these, what an infinite cache that never fails would have served.", model);
+    ghost_real_.counter = metrics_.counter("hearth_ghost_real_hit_tokens_total",
+                                           "Of these, what was served from a cache tier.", model);
+}
+
 void NodeMetrics::declare_histograms() {
     const Labels model = {{"model", model_}};
     const auto histogram = [&](const char* name, const char* help,
@@ -144,6 +162,10 @@ void NodeMetrics::declare_histograms() {
                                buckets::kStep, {{"model", model_}, {"phase", phase}});
     batch_tokens_ = histogram("hearth_engine_step_batch_tokens",
                               "Tokens processed per engine step.", buckets::kTokens);
+    shortfall_ =
+        histogram("hearth_engine_prefix_shortfall_tokens",
+                  "Tokens of a session's stored turn that its next prompt did not go on with.",
+                  buckets::kTokens);
     prompt_length_ = histogram("hearth_engine_request_prompt_tokens", "Prompt length per request.",
                                buckets::kTokens);
     reply_length_ = histogram("hearth_engine_request_generation_tokens",
@@ -216,6 +238,8 @@ void NodeMetrics::turn_done(const TurnReport& report) {
     queue_.observe(report.queue_s);
     request_.observe(report.total_s);
     if (report.usage.prompt_tokens == 0) return;  // Never admitted.
+    if (report.usage.shortfall_tokens >= 0)
+        shortfall_.observe(static_cast<double>(report.usage.shortfall_tokens));
     prompt_length_.observe(static_cast<double>(report.usage.prompt_tokens));
     reply_length_.observe(static_cast<double>(report.usage.completion_tokens));
 }
@@ -230,6 +254,11 @@ void NodeMetrics::directory_done(DirectoryOperation operation, const Result<void
     directory_[static_cast<std::size_t>(operation)].at(result_label(result)).add();
 }
 
+void NodeMetrics::truncated(std::int64_t tokens) {
+    truncated_turns_.add();
+    truncated_tokens_.add(static_cast<double>(tokens));
+}
+
 void NodeMetrics::follow(const SchedulerStats& stats) {
     prompt_device_.follow(stats.prompt_tokens_device);
     prompt_disk_.follow(stats.prompt_tokens_disk);
@@ -238,6 +267,9 @@ void NodeMetrics::follow(const SchedulerStats& stats) {
     reusable_.follow(stats.reusable_tokens);
     reused_.follow(stats.reused_tokens);
     ceiling_.follow(stats.ceiling_tokens);
+    ghost_prompt_.follow(stats.ghost_prompt_tokens);
+    ghost_hit_.follow(stats.ghost_hit_tokens);
+    ghost_real_.follow(stats.ghost_real_tokens);
     full_ceiling_.follow(stats.turns_full_ceiling);
     for (const auto& [reason, tokens] : stats.missed_tokens) {
         const auto known = missed_.find(reason);

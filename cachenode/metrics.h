@@ -29,6 +29,7 @@ class NodeMetrics {
     void turn_done(const TurnReport& report);
     void step_done(double step_seconds, std::int64_t tokens, const std::string& phase);
     void directory_done(DirectoryOperation operation, const Result<void>& result);
+    void truncated(std::int64_t tokens);  // A turn was served without its oldest messages.
     void directory_dropped() { directory_dropped_.add(); }
 
     Metrics& registry() { return metrics_; }  // For series of other parts of the node.
@@ -48,6 +49,7 @@ class NodeMetrics {
     };
     void declare_counters();
     void declare_disk_counters();
+    void declare_ceilings();
     void declare_histograms();
     void declare_gauges(const NodeMetricsFacts& facts);
     void follow(const SchedulerStats& stats);
@@ -60,11 +62,13 @@ class NodeMetrics {
         disk_corrupt_, disk_written_, disk_skipped_, disk_loaded_, disk_failures_;
     Follower canonical_;
     Follower first_turns_, full_hits_, partial_hits_, misses_;
+    Follower ghost_prompt_, ghost_hit_, ghost_real_;
+    Counter truncated_turns_, truncated_tokens_;
     std::map<std::string, Follower> missed_;
 
     std::map<std::string, Counter> finished_;  // By reason.
     std::map<std::string, Histogram> ttft_;    // By cache outcome.
-    Histogram inter_token_, queue_, prefill_, request_, batch_tokens_, prompt_length_,
+    Histogram inter_token_, queue_, prefill_, request_, batch_tokens_, shortfall_, prompt_length_,
         reply_length_;
     std::map<std::string, Histogram> step_;                    // By phase.
     std::array<std::map<std::string, Counter>, 3> directory_;  // By operation, result.

@@ -42,6 +42,7 @@ SchedulerOptions scheduler_options(const NodeConfig& config, std::uint64_t finge
     out.chunk_tokens_max = static_cast<std::int32_t>(config.chunk_tokens_max);
     out.kv_bytes_max = config.kv_memory;
     out.cache = config.cache;
+    out.ghost_sample = static_cast<std::uint64_t>(config.ghost_sample);
     out.kv_ttl = config.kv_ttl_ms * kMs;
     out.follow_up_bonus = config.follow_up_bonus_ms * kMs;
     out.kv_verify = config.kv_verify;
@@ -113,6 +114,8 @@ Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
     api_options.fingerprint = "fp_" + hex64(fingerprint);
     api_options.body_bytes_max = static_cast<std::size_t>(config.body_bytes_max);
     api_options.body_memory = static_cast<std::size_t>(config.body_memory);
+    api_options.truncates = config.truncation;
+    api_options.truncation_step_tokens = config.truncation_step_tokens;
     api_options.default_max_tokens = config.default_max_tokens;
     api_options.seed = random64();
     api_options.model.name = model_name(config, checkpoint);

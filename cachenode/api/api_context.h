@@ -29,8 +29,10 @@ struct ApiOptions {
     std::size_t body_bytes_max = 16 << 20;
     std::size_t body_memory = 256 << 20;  // Of all bodies that are being read.
     std::int64_t default_max_tokens = 0;  // 0 = what context and KV leave.
-    std::int64_t kv_tokens_max = 0;       // What the page pool holds.
-    std::uint64_t seed = 0;               // Of request ids, and of seeds that clients leave out.
+    bool truncates = false;               // Over-long chats lose their oldest turns.
+    std::int64_t truncation_step_tokens = 2'048;
+    std::int64_t kv_tokens_max = 0;  // What the page pool holds.
+    std::uint64_t seed = 0;          // Of request ids, and of seeds that clients leave out.
 };
 
 struct ApiParts {

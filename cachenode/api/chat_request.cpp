@@ -180,6 +180,12 @@ void read_turn_options(FieldReader& reader, std::int32_t vocab_size, TurnOptions
         reader.fail("min_tokens", "invalid_value", "must not exceed max_tokens");
     reader.read("ignore_eos", out.ignore_eos);
     reader.read("cache_prompt", out.cache_prompt);
+    std::string truncation;
+    if (reader.read("truncation", truncation)) {
+        if (truncation != "auto" && truncation != "disabled")
+            reader.fail("truncation", "invalid_value", "must be 'auto' or 'disabled'");
+        out.truncates = truncation == "auto";
+    }
     read_stop(reader, out.stop);
     if (const json::value* ids = reader.find("stop_token_ids")) {
         if (!ids->is_array()) return reader.fail_type("stop_token_ids", "an array of token ids");

@@ -26,6 +26,7 @@ struct TurnOptions {
     std::vector<std::string> stop;
     std::vector<engine::TokenId> stop_token_ids;
     bool cache_prompt = true;
+    std::optional<bool> truncates;  // Chats: may old turns be dropped? Absent: as configured.
     bool stream = false;
     bool include_usage = false;  // Of a stream; whole answers always carry usage.
 };

@@ -62,6 +62,41 @@ Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& me
     return checked(std::move(prompt));
 }
 
+Result<Prompt> PromptRenderer::render_truncated(std::vector<engine::ChatMessage>& messages,
+                                                std::int64_t budget, std::int64_t step,
+                                                DroppedTurns& dropped) const {
+    constexpr std::int64_t kMarks = 8;  // That a template adds to a message, about.
+    constexpr std::size_t kContextsMax = 16;
+    std::size_t bytes = 0;
+    for (const engine::ChatMessage& message : messages) bytes += message.content.size();
+    // Work on the loop is bounded: nobody keeps a dialogue of so many contexts in one request.
+    if (auto fits = check_size(bytes / kContextsMax, 0); !fits.ok()) return fits.error();
+    if (check_size(bytes, messages.size()).ok()) {
+        auto whole = render(messages);
+        if (whole.ok() && std::ssize(whole->tokens) <= budget) return whole;
+    }
+    std::vector<MessageSize> sizes;
+    for (const engine::ChatMessage& message : messages) {
+        std::vector<engine::TokenId> ids;
+        tokenizer_->encode(message.content, engine::Tokenizer::Special::kPlain, ids);
+        sizes.push_back({message.role, std::ssize(ids) + kMarks});
+    }
+    // Sizes are close, not exact: where the rest is still too long, a step more.
+    constexpr std::int64_t kTries = 4;
+    Result<Prompt> prompt = make_error(ErrorCode::kTooLarge, "");
+    for (std::int64_t extra = 0; extra < kTries; ++extra) {
+        dropped = plan_truncation(sizes, budget, step, extra);
+        std::vector<engine::ChatMessage> kept = messages;
+        kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(dropped.first),
+                   kept.begin() + static_cast<std::ptrdiff_t>(dropped.end));
+        prompt = render(kept);
+        if (!prompt.ok() || std::ssize(prompt->tokens) > budget) continue;
+        messages = std::move(kept);
+        break;
+    }
+    return prompt;
+}
+
 Result<Prompt> PromptRenderer::render(const CompletionRequest& request) const {
     if (auto fits = check_size(request.text.size(), 0); !fits.ok()) return fits.error();
     Prompt prompt;

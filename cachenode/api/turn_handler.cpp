@@ -117,7 +117,7 @@ std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
     ChatRequest request;
     if (auto error = parse_chat_request(body, vocabulary, request)) return error;
     if (auto error = context_.check_model(request.model)) return error;
-    if (auto error = set_turn(request.options, prompts.render(request.messages))) return error;
+    if (auto error = set_turn(request.options, render(request))) return error;
     const std::vector<std::string>& stops = prompts.chat_template().stop_strings();
     turn_.stop.insert(turn_.stop.end(), stops.begin(), stops.end());
     turn_.canonical_reply = [shared = context_.parts.prompts](const std::string& reply) {
@@ -126,6 +126,28 @@ std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
         return ids;
     };
     return std::nullopt;
+}
+
+// Without the oldest turns where the dialogue is too long and that is wanted.
+Result<Prompt> TurnHandler::render(ChatRequest& request) {
+    const PromptRenderer& prompts = *context_.parts.prompts;
+    const TurnOptions& asked = request.options;
+    if (!asked.truncates.value_or(context_.options.truncates))
+        return prompts.render(request.messages);
+    const std::int64_t room = std::min(prompts.context_length(), context_.options.kv_tokens_max);
+    const std::int64_t usual = context_.options.default_max_tokens;
+    // What the reply may take, or a quarter where nobody says.
+    const std::int64_t reply = asked.max_tokens.value_or(usual > 0 ? usual : room / 4);
+    const std::int64_t budget = std::max<std::int64_t>(1, room - std::min(reply, room / 2));
+    return prompts.render_truncated(request.messages, budget,
+                                    context_.options.truncation_step_tokens, dropped_);
+}
+
+void TurnHandler::add_headers(HeaderList& fields) const {
+    if (!moved_to_.empty()) fields.emplace_back(header::kMovedTo, moved_to_);
+    if (dropped_.count() == 0) return;
+    fields.emplace_back(header::kTruncated, "messages=" + std::to_string(dropped_.count()) +
+                                                ";tokens=" + std::to_string(dropped_.tokens));
 }
 
 std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<Prompt> prompt) {
@@ -235,6 +257,7 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
         co_return error;
     }
     running_ = *id;
+    if (dropped_.count() > 0) context_.parts.metrics->truncated(dropped_.tokens);
     stream_->on_overflow(
         [scheduler = context_.parts.scheduler, turn = *id] { scheduler->cancel(turn); });
     co_return std::nullopt;
@@ -292,7 +315,7 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
             co_return false;
         }
         HeaderList fields = context_.headers("text/event-stream", headers_.request_id);
-        if (!moved_to_.empty()) fields.emplace_back(header::kMovedTo, moved_to_);
+        add_headers(fields);
         fields.emplace_back("cache-control", "no-cache");
         if (!turn_text_.empty()) fields.emplace_back(header::kTurn, turn_text_);
         const Result<void> started = co_await exchange_.start_stream(200, fields);
@@ -354,7 +377,7 @@ Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
             co_return false;
         }
         HeaderList fields = context_.headers(kJson, headers_.request_id);
-        if (!moved_to_.empty()) fields.emplace_back(header::kMovedTo, moved_to_);
+        add_headers(fields);
         const std::string body = writer_->whole(text_, logprobs_, event.finish, event.usage);
         (void)co_await exchange_.respond(200, fields, body);
         co_return false;

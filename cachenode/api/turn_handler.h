@@ -36,6 +36,8 @@ class TurnHandler {
     // The body as it came: a continued turn's begins with the tokens that were delivered.
     std::optional<ApiError> open_body(std::string_view body);
     std::optional<ApiError> prepare(std::string_view body);
+    Result<Prompt> render(ChatRequest& request);
+    void add_headers(HeaderList& fields) const;  // Of an answer that began well.
     std::optional<ApiError> continue_turn();
     std::optional<ApiError> set_turn(const TurnOptions& asked, Result<Prompt> prompt);
     std::optional<ApiError> set_max_tokens(const TurnOptions& asked);
@@ -49,6 +51,7 @@ class TurnHandler {
     const Endpoint endpoint_;
     TurnHeaders headers_;
     bool stream_wanted_ = false;
+    DroppedTurns dropped_;  // By truncation; none unless it was asked for.
     std::string moved_to_;  // For the router: who holds the session; empty = nobody else.
     TurnRequest turn_;
     std::optional<ContinuedTurn> continued_;  // Another node's turn; its tokens are turn_.forced.

@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::int64_t kSegments = 16;  // At least; dropping one loses that share at most.
 constexpr std::int64_t kSegmentBytesMax = 256LL << 20;
-constexpr MonotonicNs kSlow = 50 * kMs;         // A turn waits so long for a write's pins.
+constexpr MonotonicNs kSlow = 50 * kMs;      // A turn waits so long for a write's pins.
 constexpr MonotonicNs kPause = 5 * kSecond;  // After a disk that is full or fails.
 constexpr double kLoadBytesPerS = 500e6;     // Until it was measured.
 constexpr const char* kSuffix = ".kvlog";

@@ -51,39 +51,53 @@ TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
     const Reuse reuse = account_reuse(question);
 
     TurnUsage usage;
+    if (question.last != nullptr) {
+        const std::span<const engine::TokenId> left = question.last->tokens;
+        usage.shortfall_tokens = std::ssize(left) - common_prefix_tokens(prompt, left);
+    }
+    if (request.session && question.history_tokens > 0 && ghosts_.samples(*request.session)) {
+        counters_.ghost_prompt_tokens += size;
+        counters_.ghost_hit_tokens +=
+            std::min(std::max(cached, ghosts_.longest(request.salt, prompt)), size - 1);
+        counters_.ghost_real_tokens += cached;
+    }
     usage.prompt_tokens = size;
     usage.cached_tokens = cached;
     usage.reusable_tokens = reuse.reusable;
     usage.reused_tokens = reuse.reused;
-    for (const auto& [reason, tokens] : reuse.missed) {
-        usage.missed[to_string(reason)] = tokens;
-        counters_.missed_tokens[to_string(reason)] += tokens;
-    }
+    for (const auto& [reason, tokens] : reuse.missed) usage.missed[to_string(reason)] = tokens;
     usage.disk_tokens = std::min(found.disk, cached);
     usage.peer_tokens = std::min(request.from_peer, cached - usage.disk_tokens);
+    count(usage, question.declined);
+    return usage;
+}
+
+void Accounts::count(const TurnUsage& usage, bool declined) {
+    const std::int64_t cached = usage.cached_tokens;
+    for (const auto& [reason, tokens] : usage.missed) counters_.missed_tokens[reason] += tokens;
     counters_.prompt_tokens_disk += usage.disk_tokens;
     counters_.prompt_tokens_peer += usage.peer_tokens;
     counters_.prompt_tokens_device += cached - usage.disk_tokens - usage.peer_tokens;
     // What an infinite cache that never fails would have served; nothing where it may not be read.
-    counters_.ceiling_tokens += question.declined ? 0 : std::max(cached, reuse.reusable);
-    counters_.prompt_tokens_computed += size - cached;
-    counters_.reusable_tokens += reuse.reusable;
-    counters_.reused_tokens += reuse.reused;
+    counters_.ceiling_tokens += declined ? 0 : std::max(cached, usage.reusable_tokens);
+    counters_.prompt_tokens_computed += usage.prompt_tokens - cached;
+    counters_.reusable_tokens += usage.reusable_tokens;
+    counters_.reused_tokens += usage.reused_tokens;
     // Nothing was lost that a cache could have given, unless the turn was not to read it.
-    if (reuse.reusable > 0 && !question.declined) ++counters_.turns_full_ceiling;
-    if (reuse.reusable == 0) {
+    if (usage.reusable_tokens > 0 && !declined) ++counters_.turns_full_ceiling;
+    if (usage.reusable_tokens == 0) {
         ++counters_.turns_first;
-    } else if (reuse.reused == reuse.reusable) {
+    } else if (usage.reused_tokens == usage.reusable_tokens) {
         ++counters_.turns_full_hit;
     } else {
-        ++(reuse.reused > 0 ? counters_.turns_partial_hit : counters_.turns_miss);
+        ++(usage.reused_tokens > 0 ? counters_.turns_partial_hit : counters_.turns_miss);
     }
-    return usage;
 }
 
 void Accounts::remember(const TurnRequest& request, std::int64_t turn, StoredTurn left,
                         MissReason reason, MonotonicNs now) {
     if (!request.session) return;
+    if (ghosts_.samples(*request.session)) ghosts_.store(request.salt, left.tokens);
     // What an earlier turn stored and this one did not read or write again counts as stored still.
     if (const SessionTurn* const last = ledger_.find(*request.session, request.salt)) {
         left.stored = std::max(

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "cachenode/kv/ghost_cache.h"
 #include "cachenode/kv/prefix_tree.h"
 #include "cachenode/kv/session_ledger.h"
 #include "cachenode/scheduler/scheduler.h"
@@ -25,7 +26,8 @@ class Accounts {
     Accounts(const engine::Tokenizer& tokenizer, const SchedulerOptions& options)
         : tokenizer_(tokenizer),
           cache_(options.cache),
-          ledger_(options.sessions_max, options.ledger_bytes_max) {}
+          ledger_(options.sessions_max, options.ledger_bytes_max),
+          ghosts_(options.model_fingerprint, options.ghost_sample, kGhostPagesMax) {}
 
     // The number of the turn that asks: 1 for a session's first.
     std::int64_t turn_number(const TurnRequest& request);
@@ -49,9 +51,13 @@ class Accounts {
     SchedulerStats stats() const;
 
   private:
+    void count(const TurnUsage& usage, bool declined);
+
     const engine::Tokenizer& tokenizer_;
     bool cache_;
     SessionLedger ledger_;
+    static constexpr std::size_t kGhostPagesMax = 1 << 20;
+    GhostCache ghosts_;
     SchedulerStats counters_;
     double prefill_tokens_ = 0, prefill_seconds_ = 0;  // Of recent steps; older ones fade.
 };

@@ -33,8 +33,9 @@ struct SchedulerOptions {
     std::uint64_t model_fingerprint = 0;          // Checkpoint's; part of every page hash.
     // What pages gain by their last use in a turn >= 2, unless the turn says otherwise.
     MonotonicNs follow_up_bonus = kFollowUpBonus;
-    MonotonicNs kv_ttl = 0;  // Unused pages go after so long; 0 = never.
-    bool kv_verify = true;   // Checksums of pages whenever they are found.
+    MonotonicNs kv_ttl = 0;            // Unused pages go after so long; 0 = never.
+    std::uint64_t ghost_sample = 100;  // One session in so many; 0 = none.
+    bool kv_verify = true;             // Checksums of pages whenever they are found.
 };
 
 // A snapshot for metrics, /ready and publishing; taken at the end of a step. Counters are lifetime.
@@ -46,6 +47,8 @@ struct SchedulerStats {
     // Their sum = prompt tokens.
     std::int64_t prompt_tokens_device = 0, prompt_tokens_disk = 0, prompt_tokens_peer = 0,
                  prompt_tokens_computed = 0;
+    // Of follow-up turns in the ghost cache's sample.
+    std::int64_t ghost_prompt_tokens = 0, ghost_hit_tokens = 0, ghost_real_tokens = 0;
     std::int64_t ceiling_tokens = 0;  // That an infinite cache which never fails would have served.
     std::int64_t reusable_tokens = 0, reused_tokens = 0;
     std::map<std::string, std::int64_t> missed_tokens;  // By miss reason (design §7).

@@ -26,6 +26,8 @@ const char* to_string(FinishReason reason);  // "stop", "length", "abort", "erro
 struct TurnUsage {
     std::int64_t prompt_tokens = 0;
     std::int64_t cached_tokens = 0;  // device + disk + peer
+    // Of the session's stored last turn, what this prompt does not go on with; -1 = none is known.
+    std::int64_t shortfall_tokens = -1;
     std::int64_t disk_tokens = 0, peer_tokens = 0;
     std::int64_t completion_tokens = 0;
     std::int64_t reusable_tokens = 0;

@@ -153,6 +153,8 @@ Task<std::int64_t> Migrator::Core::fetch(Self self, SessionKey key, std::string 
     }
     if (!pulled) {
         hint.was_corrupt = pulled.error().code == ErrorCode::kCorrupt;
+        // Nobody listens there: the node's record has not expired yet.
+        if (pulled.error().code == ErrorCode::kUnavailable) hint.node_alive = false;
         log::warn("a session could not be pulled", {{"error", pulled.error().message}});
         co_return 0;
     }

@@ -15,7 +15,9 @@ constexpr std::string_view kEpoch = "hearth-epoch";        // Of the binding the
 // Seconds by which a chat that came back counts as younger at eviction; of its tenant. Router only.
 constexpr std::string_view kFollowUpBonus = "hearth-follow-up-bonus";
 constexpr std::string_view kKeep = "hearth-keep";  // Seconds of a soft pin of a turn's KV.
-constexpr std::string_view kNode = "hearth-node";          // Node id that answered.
+// Answer: the oldest turns that an over-long chat was served without. messages=<n>;tokens=<n>
+constexpr std::string_view kTruncated = "hearth-truncated";
+constexpr std::string_view kNode = "hearth-node";  // Node id that answered.
 
 // Streams that outlive their node. All four are between router and node only.
 // Request: "1" asks for hearth-turn and for the token ids of the stream, as comment lines.

@@ -119,22 +119,23 @@ def killed(ideal, replicate):
             fleet.settle()
         victim = max((f"node-{n}" for n in range(NODES)),
                      key=lambda n: metric(fleet.address[n], "hearth_cache_sessions"))
-        before = fleet.total("hearth_engine_missed_tokens_total", 'reason="node_lost"')
         held = metric(fleet.address[victim], "hearth_cache_sessions")
         fleet.kill(victim)
         wait_until(lambda: metric(fleet.address["router"], "hearth_router_node_health") < NODES,
                    "the router misses the node")
         fleet.rounds(1)
         rate = fleet.rate(ideal, {3})
-        lost = fleet.total("hearth_engine_missed_tokens_total", 'reason="node_lost"') - before
+        lost, unsure = (fleet.total("hearth_engine_missed_tokens_total", f'reason="{r}"')
+                        for r in ("node_lost", "rerouted"))
         print(f"a node killed, replicate {int(replicate)}: {rate:.4f}, {lost:.0f} tokens node_lost")
         if replicate:
             check(rate >= 0.90, f"inter-turn hit rate {rate:.4f} after the loss of a node")
             return
         missed = sum(ideal.cached[s, 3] - fleet.chats.cached[s, 3] for s in range(SESSIONS))
         # The record of a session counts the marks that close a reply, or not: some tokens each.
-        check(missed > 0 and abs(lost - missed) <= 4 * SESSIONS,
-              f"the clients lost {missed} tokens, {lost} are booked as node_lost")
+        # A look-up in Redis has 2 ms; a node that gets no answer cannot tell why it lacks a session.
+        check(abs(lost + unsure - missed) <= 4 * SESSIONS and lost > 0.6 * missed > 0,
+              f"the clients lost {missed} tokens; booked: node_lost {lost}, rerouted {unsure}")
         cold = [s for s in range(SESSIONS) if fleet.chats.cached[s, 3] < ideal.cached[s, 3] / 2]
         check(len(cold) == held, f"{len(cold)} sessions missed, the node had held {held}")
         fleet.rounds(1)
