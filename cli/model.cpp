@@ -84,7 +84,7 @@ void add_model(CLI::App& app, int& exit_code) {
     info_app->callback([flags, &exit_code] { exit_code = info(flags->name); });
 
     CLI::App* eval_app =
-        model->add_subcommand("eval", "Perplexity of float and int8 weights on a text");
+        model->add_subcommand("eval", "Perplexity of float, int8 and int4 weights on a text");
     eval_app->add_option("model", flags->eval.model, "smollm2, tiny, or a path")->required();
     eval_app->add_option("file", flags->eval.text, "A file of UTF-8 text")->required();
     eval_app

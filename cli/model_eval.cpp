@@ -107,13 +107,13 @@ Result<Row> eval_float(const std::string& path, const std::vector<Window>& windo
 }
 
 Result<Row> eval_engine(const std::string& path, const std::vector<Window>& windows,
-                        const engine::EngineOptions& options, const char* weights) {
+                        const engine::EngineOptions& options) {
     auto loaded = engine::load_checkpoint(path);
     if (!loaded) return loaded.error();
     auto made = engine::make_engine(std::move(*loaded), options);
     if (!made) return made.error();
     engine::Engine& running = **made;
-    return Row{weights,
+    return Row{options.weights,
                perplexity(windows, [&](const Window& w) { return engine_logits(running, w); })};
 }
 
@@ -156,10 +156,12 @@ Result<void> run(EvalOptions options) {
     auto row = eval_float(*path, windows, threads);
     if (!row) return row.error();
     rows.push_back(std::move(*row));
-    const engine::EngineOptions engine_options = {.backend = options.backend, .threads = threads};
-    row = eval_engine(*path, windows, engine_options, "int8");
-    if (!row) return row.error();
-    rows.push_back(std::move(*row));
+    for (const char* weights : {"int8", "int4"}) {
+        row = eval_engine(*path, windows,
+                          {.backend = options.backend, .weights = weights, .threads = threads});
+        if (!row) return row.error();
+        rows.push_back(std::move(*row));
+    }
     print(options, windows, rows);
     return {};
 }

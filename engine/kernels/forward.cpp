@@ -91,6 +91,7 @@ ForwardEngine::ForwardEngine(Checkpoint&& checkpoint, std::unique_ptr<Backend> b
       backend_(std::move(backend)),
       rope_(config_),
       local_rope_(config_, true),
+      int4_(checkpoint.weights.layers.front().wq.int4),
       hidden_stride_(round_up(config_.hidden, kRowFloats)),
       ffn_stride_(round_up(config_.ffn_hidden, kRowFloats)),
       heads_stride_(round_up(config_.heads * config_.head_dim, kRowFloats)) {
@@ -219,8 +220,8 @@ void ForwardEngine::reserve(std::int32_t rows) {
     query_sum_.reserve(heads);
 }
 
-QuantRows ForwardEngine::quant_rows(std::int32_t cols) {
-    return {q_.data(), q_scale_.data(), q_sum_.data(), round_up(cols, kRowBytes)};
+QuantRows ForwardEngine::quant_rows(std::int32_t cols, bool rotated) {
+    return {q_.data(), q_scale_.data(), q_sum_.data(), round_up(cols, kRowBytes), rotated};
 }
 
 void ForwardEngine::run_pass(float* logits) {
@@ -245,7 +246,7 @@ void ForwardEngine::attention(const Layer& layer, const LayerShape& shape) {
         .score_scale = config_.score_scale(),
         .softcap = config_.attention_softcap,
         .key_shift = layer.key_shift.empty() ? nullptr : layer.key_shift.data()};
-    const QuantRows in = quant_rows(config_.hidden);
+    const QuantRows in = layer_input(config_.hidden);
     backend_->norm_quantize(
         {layer.attention_norm.data(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
         rows(), in);
@@ -259,7 +260,7 @@ void ForwardEngine::attention(const Layer& layer, const LayerShape& shape) {
     backend_->rope_quantize(call, rope, wide_.data(), qkv_stride, query);
     backend_->attend(call, query, mixed_.data(), heads_stride_);
 
-    const QuantRows mixed = quant_rows(config_.heads * config_.head_dim);
+    const QuantRows mixed = layer_input(config_.heads * config_.head_dim);
     backend_->quantize(mixed_.data(), heads_stride_, rows(), mixed);
     add_to_stream(mixed, *layer.wo, layer.post_attention_norm);
 }
@@ -287,13 +288,13 @@ void ForwardEngine::add_to_stream(const QuantRows& in, const PackedMatrix& w,
 
 // x += Wdown (f(Wgate n) * Wup n) with n = norm(x) and f = silu or gelu.
 void ForwardEngine::feed_forward(const Layer& layer) {
-    const QuantRows in = quant_rows(config_.hidden);
+    const QuantRows in = layer_input(config_.hidden);
     backend_->norm_quantize(
         {layer.ffn_norm.data(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
         rows(), in);
     const std::int32_t wide = layer.gate_up->rows;
     backend_->matmul(in, rows(), *layer.gate_up, {wide_.data(), wide, wide, nullptr, false});
-    const QuantRows gated = quant_rows(config_.ffn_hidden);
+    const QuantRows gated = layer_input(config_.ffn_hidden);
     if (config_.activation == Activation::kGelu) {
         backend_->geglu_quantize(wide_.data(), ffn_stride_, rows(), gated);
     } else {
@@ -310,7 +311,7 @@ void ForwardEngine::output(float* logits) {
         float* to = x_.data() + static_cast<std::ptrdiff_t>(count++) * hidden_stride_;
         if (from != to) std::copy(from, from + hidden_stride_, to);
     }
-    const QuantRows in = quant_rows(config_.hidden);
+    const QuantRows in = quant_rows(config_.hidden, true);
     backend_->norm_quantize({final_norm_.data(), config_.hidden, hidden_stride_, config_.norm_eps},
                             x_.data(), count, in);
     const PackedMatrix& head = config_.tied_embeddings ? *embedding_ : *lm_head_;

@@ -51,13 +51,15 @@ class ForwardEngine final : public Engine {
     void attention(const Layer& layer, const LayerShape& shape);
     void feed_forward(const Layer& layer);
     void output(float* logits);
-    QuantRows quant_rows(std::int32_t cols);
+    QuantRows quant_rows(std::int32_t cols, bool rotated);
+    QuantRows layer_input(std::int32_t cols) { return quant_rows(cols, !int4_); }
     std::int32_t rows() const { return static_cast<std::int32_t>(pass_.tokens.size()); }
 
     ModelConfig config_;
     KvLayout kv_;
     std::unique_ptr<Backend> backend_;
     RopeTable rope_, local_rope_;  // local_rope_: of layers that say so.
+    bool int4_;                    // The matrices of layers are: their inputs are not rotated.
     std::int32_t hidden_stride_, ffn_stride_, heads_stride_;
     std::unique_ptr<PackedMatrix> embedding_, lm_head_;  // lm_head_ is null when tied.
     std::vector<Layer> layers_;

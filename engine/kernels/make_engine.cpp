@@ -44,8 +44,14 @@ Result<std::unique_ptr<Engine>> make_engine(Checkpoint&& checkpoint, const Engin
     if (Result<void> valid = validate(checkpoint.config); !valid) return valid.error();
     if (Result<void> shapes = check_shapes(checkpoint.config, checkpoint.weights); !shapes)
         return shapes.error();
+    if (options.weights != "int8" && options.weights != "int4")
+        return make_error(ErrorCode::kInvalidArgument,
+                          "engine weights '" + options.weights + "': must be int8 or int4");
     Result<std::unique_ptr<Backend>> backend = make_backend(options);
     if (!backend) return backend.error();
+    for (LayerWeights& w : checkpoint.weights.layers)
+        for (QuantMatrix* m : {&w.wq, &w.wk, &w.wv, &w.wo, &w.gate, &w.up, &w.down})
+            m->int4 = options.weights == "int4";
     return std::unique_ptr<Engine>(
         std::make_unique<ForwardEngine>(std::move(checkpoint), std::move(backend).value()));
 }

@@ -37,6 +37,7 @@ struct QuantRows {
     float* scale = nullptr;    // [rows]
     std::int32_t* sum = nullptr;
     std::int32_t stride = 0;  // Bytes; a multiple of kRowBytes.
+    bool rotated = true;      // False: for a matrix that is not, see int4.h.
 };
 
 // Query vectors in int8, one scale per row and head, ready for the integer dot products.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "engine/kernels/int4.h"
+
 namespace hearth::engine {
 
 float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> q) {
@@ -11,7 +13,7 @@ float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> 
     const std::int8_t* from = m.q.data() + static_cast<std::size_t>(row) * cols;
     std::vector<std::int32_t> rotated(q.size());
     std::copy(from, from + cols, rotated.begin());
-    for (std::size_t block = 0; block < q.size(); block += kRotation)
+    for (std::size_t block = 0; block < q.size() && !m.int4; block += kRotation)
         hadamard64(rotated.data() + block);
     std::int32_t largest = 0;
     for (const std::int32_t v : rotated) largest = std::max(largest, std::abs(v));
@@ -20,8 +22,9 @@ float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> 
     constexpr double kMagic = 6755399441055744.0;
     for (std::size_t i = 0; i < q.size(); ++i)
         q[i] = static_cast<std::int8_t>(rotated[i] * steps + kMagic - kMagic);
+    if (m.int4) snap_to_int4(q);
     const float scale = m.scale[static_cast<std::size_t>(row)];
-    return scale * (static_cast<float>(largest) / 127.0f) * kRotationScale;
+    return scale * (static_cast<float>(largest) / 127.0f) * (m.int4 ? 1.0f : kRotationScale);
 }
 
 }  // namespace hearth::engine

@@ -15,6 +15,7 @@ struct QuantMatrix {
     std::int32_t cols = 0;
     std::vector<std::int8_t> q;
     std::vector<float> scale;
+    bool int4 = false;               // To be packed as int4 (kernels/int4.h).
     std::vector<float> values = {};  // [rows][cols] as the file has them; only with keep_floats.
 };
 

@@ -64,11 +64,12 @@ HEARTH_INLINE Block rotate(const Block& x) {
 
 // Channels [i, i + 64) of value(), zeros beyond the width.
 template <typename Value>
-HEARTH_INLINE Block rotated_block(std::int32_t width, std::int32_t i, const Value& value) {
-    if (i + kRotation <= width)
-        return rotate({{value(i), value(i + 16), value(i + 32), value(i + 48)}});
+HEARTH_INLINE Block block_at(std::int32_t width, std::int32_t i, bool rotated, const Value& value) {
     const auto some = [&](std::int32_t at) { return at < width ? value(at) : splat(0.0f); };
-    return rotate({{some(i), some(i + 16), some(i + 32), some(i + 48)}});
+    const Block x = i + kRotation <= width
+                        ? Block{{value(i), value(i + 16), value(i + 32), value(i + 48)}}
+                        : Block{{some(i), some(i + 16), some(i + 32), some(i + 48)}};
+    return rotated ? rotate(x) : x;
 }
 
 // `value(i)` gives lanes [i, i + 16) of the row; called twice for each i, to need no memory.
@@ -77,7 +78,7 @@ HEARTH_INLINE void quantize_row_of(std::int32_t width, const QuantRows& out, std
                                    const Value& value) {
     Floats largest = splat(0.0f);
     for (std::int32_t i = 0; i < width; i += kRotation) {
-        const Block x = rotated_block(width, i, value);
+        const Block x = block_at(width, i, out.rotated, value);
         const Floats ab = max(abs(x.v[0]), abs(x.v[1])), cd = max(abs(x.v[2]), abs(x.v[3]));
         largest = max(max(ab, cd), largest);
     }
@@ -85,7 +86,7 @@ HEARTH_INLINE void quantize_row_of(std::int32_t width, const QuantRows& out, std
     std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
     Ints sum = splat(0);
     for (std::int32_t i = 0; i < out.stride; i += kRotation) {
-        const Block x = rotated_block(width, i, value);
+        const Block x = block_at(width, i, out.rotated, value);
 #pragma GCC unroll 4
         for (std::int32_t j = 0; j < 4; ++j) {
             const Ints n = quantize_lanes(x.v[j], s.inverse);

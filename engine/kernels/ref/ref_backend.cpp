@@ -40,7 +40,8 @@ void rotate_blocks(std::vector<double>& x) {
 }
 
 void quantize_one_row(std::vector<double> x, const QuantRows& out, std::int32_t row) {
-    rotate_blocks(x);
+    if (out.rotated) rotate_blocks(x);
+    x.resize(static_cast<std::size_t>(round_up(static_cast<std::int32_t>(x.size()), kRowBytes)));
     CHECK(x.size() == static_cast<std::size_t>(out.stride));
     std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
     out.scale[row] = static_cast<float>(quantize_values(x.data(), out.stride, q));
