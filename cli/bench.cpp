@@ -33,7 +33,7 @@ int run_bench(const std::string& name, const std::vector<std::string>& arguments
 }  // namespace
 
 void add_bench(CLI::App& app, int& exit_code) {
-    auto* bench = app.add_subcommand("bench", "Measure: the router beside nginx and HAProxy");
+    auto* bench = app.add_subcommand("bench", "Measure: router, engine or KV tier");
     const auto name = std::make_shared<std::string>();
     bench->add_option("NAME", *name, "What to measure: router, engine, kv")
         ->required()
@@ -42,7 +42,8 @@ void add_bench(CLI::App& app, int& exit_code) {
     bench->footer(
         "Examples:\n"
         "  hearth bench router                  a table, about two minutes\n"
-        "  hearth bench router --json --seconds 30");
+        "  hearth bench router --json --seconds 30\n"
+        "  hearth bench engine --model 1.1b --threads 2 --decode 1,16 --json");
     bench->callback(
         [&exit_code, bench, name] { exit_code = run_bench(*name, bench->remaining()); });
 }

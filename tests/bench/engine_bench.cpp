@@ -1,81 +1,100 @@
 // engine_bench: prefill and decode speed of the engine beside the machine's own measured limits.
-// Usage: engine_bench [--model PATH] [--isa NAME] [--threads N] [--rounds N]
 // Without --model it runs a random model of SmolLM2-135M's shape: speed does not depend on values.
 #include <algorithm>
+#include <boost/json.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "common/base/clock.h"
-#include "common/base/rng.h"
 #include "engine/engine.h"
 #include "engine/kernels/aligned.h"
 #include "engine/kernels/cpu/cpu_backend.h"
+#include "tests/bench/engine/random_shapes.h"
 
 namespace hearth::engine {
 namespace {
 
+namespace json = boost::json;
+
+constexpr const char* kUsage =
+    "usage: hearth bench engine [--json] [--model PATH|135m|1.1b|tiny] [--threads N]\n"
+    "    [--weights int8|int4] [--isa NAME] [--rounds N] [--context N] [--prefill LENGTHS]\n"
+    "    [--decode BATCHES]\n"
+    "LENGTHS and BATCHES are lists such as 512,4096; the three names are random models.\n";
+
 struct Arguments {
-    std::string model;
+    bool json = false;
+    std::string model = "135m";
     EngineOptions engine = {.backend = "cpu", .isa = "auto", .threads = 1};
     int rounds = 5;
+    std::int32_t context = 512;  // Of decode.
+    std::vector<std::int32_t> prefill = {512, 4096}, decode = {1, 4, 16, 64};
 };
 
-// The best of `rounds`: other programs on the machine only ever make a run slower.
+// Runs work(part) for every part at once, part 0 here.
 template <typename Work>
-double best_seconds(int rounds, const Work& work) {
+void in_threads(std::int32_t parts, const Work& work) {
+    std::vector<std::jthread> threads;
+    for (std::int32_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
+    work(0);
+}
+
+template <typename Work>
+double seconds_of(const Work& work) {
     const Clock& clock = SystemClock::instance();
-    double best = std::numeric_limits<double>::infinity();
-    for (int i = 0; i < rounds; ++i) {
-        const MonotonicNs start = clock.now();
-        work();
-        best = std::min(best, seconds(clock.now() - start));
-    }
-    return best;
+    const MonotonicNs start = clock.now();
+    work();
+    return std::max(1e-9, seconds(clock.now() - start));
 }
 
-QuantMatrix random_matrix(Rng& rng, std::int32_t rows, std::int32_t cols) {
-    QuantMatrix m{rows, cols, {}, std::vector<float>(static_cast<std::size_t>(rows), 1e-3f)};
-    m.q.resize(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
-    for (std::int8_t& q : m.q) q = static_cast<std::int8_t>(static_cast<int>(rng.below(255)) - 127);
-    return m;
-}
-
-Checkpoint smollm2_shape() {
-    Checkpoint out;
-    ModelConfig& c = out.config;
-    c.name = "random, shape of SmolLM2-135M";
-    c.vocab_size = 49152;
-    c.hidden = 576;
-    c.ffn_hidden = 1536;
-    c.heads = 9;
-    c.kv_heads = 3;
-    c.head_dim = c.rope_dim = 64;
-    c.context_length = 8192;
-    c.tied_embeddings = true;
-    Rng rng(1);
-    for (std::int32_t i = 0; i < 30; ++i) {
-        c.layers.push_back({.kv_bank = c.kv_banks++});
-        LayerWeights w;
-        w.attention_norm.assign(576, 1.0f);
-        w.ffn_norm.assign(576, 1.0f);
-        w.wq = random_matrix(rng, 576, 576);
-        w.wk = random_matrix(rng, 192, 576);
-        w.wv = random_matrix(rng, 192, 576);
-        w.wo = random_matrix(rng, 576, 576);
-        w.gate = random_matrix(rng, 1536, 576);
-        w.up = random_matrix(rng, 1536, 576);
-        w.down = random_matrix(rng, 576, 1536);
-        out.weights.layers.push_back(std::move(w));
+// The machine's limits. Measured again between all other measurements and the best kept: what other
+// programs take away, they take from both.
+class Probes {
+  public:
+    explicit Probes(const EngineOptions& options) : options_(options) {
+        memory_.resize(kReadBytes);
     }
-    out.weights.embedding = random_matrix(rng, 49152, 576);
-    out.weights.final_norm.assign(576, 1.0f);
-    return out;
-}
+
+    void measure() {
+        std::vector<std::int64_t> done(static_cast<std::size_t>(options_.threads));
+        const double products = seconds_of([&] {
+            in_threads(options_.threads, [&](std::int32_t part) {
+                done[static_cast<std::size_t>(part)] = probe_cpu_products(options_.isa, kRounds);
+            });
+        });
+        double sum = 0.0;
+        for (const std::int64_t part : done) sum += static_cast<double>(part);
+        products_ = std::max(products_, sum / products);
+        const double read = seconds_of(
+            [&] { in_threads(options_.threads, [&](std::int32_t part) { read_part(part); }); });
+        bytes_ = std::max(bytes_, static_cast<double>(kReadBytes) / read);
+    }
+    double products() const { return products_; }  // Multiply-adds per second.
+    double bytes() const { return bytes_; }        // Per second.
+
+  private:
+    static constexpr std::size_t kReadBytes = std::size_t{256} << 20;
+    static constexpr std::int32_t kRounds = 20000;
+
+    // Looks for a byte that is not there (the C library uses the widest loads).
+    void read_part(std::int32_t part) {
+        const std::size_t size = kReadBytes / static_cast<std::size_t>(options_.threads);
+        if (std::memchr(memory_.data() + static_cast<std::size_t>(part) * size, 1, size) != nullptr)
+            std::abort();
+    }
+
+    const EngineOptions& options_;
+    AlignedBuffer<char> memory_;
+    double products_ = 0.0, bytes_ = 0.0;
+};
 
 // Weights that every token multiplies with, and those of the output layer.
 struct Size {
@@ -92,73 +111,49 @@ Size size_of(const ModelConfig& c) {
     return size;
 }
 
-// Looks through 512 MiB for a byte that is not there, every thread its own part: what one pass over
-// the weights could reach (the C library uses the widest loads).
-double read_bytes_per_second(const Arguments& args) {
-    const std::size_t bytes = 512u << 20;
-    AlignedBuffer<char> memory;
-    memory.resize(bytes);
-    const auto parts = static_cast<std::size_t>(args.engine.threads);
-    const auto read = [&](std::size_t part) {
-        if (std::memchr(memory.data() + part * (bytes / parts), 1, bytes / parts) != nullptr)
-            std::abort();
-    };
-    const double time = best_seconds(args.rounds, [&] {
-        std::vector<std::jthread> threads;
-        for (std::size_t part = 1; part < parts; ++part) threads.emplace_back(read, part);
-        read(0);
-    });
-    return static_cast<double>(bytes) / time;
-}
-
-// Int8 multiply-adds per second of a product whose operands stay in the first-level cache.
-double products_per_second(const Arguments& args) {
-    auto backend = make_cpu_backend(args.engine.isa, args.engine.threads);
-    if (!backend) return 0.0;
-    constexpr std::int32_t kRows = 96, kCols = 256;
-    const std::int32_t channels = 64 * args.engine.threads;  // One panel for each thread.
-    Rng rng(1);
-    QuantMatrix w = random_matrix(rng, channels, kCols);
-    QuantMatrix* const parts[] = {&w};
-    const auto packed = (*backend)->pack(parts);
-    AlignedBuffer<std::int8_t> q;
-    q.resize(kRows * kCols);
-    std::vector<float> scale(kRows, 1.0f);
-    std::vector<std::int32_t> sum(kRows);
-    AlignedBuffer<float> out;
-    out.resize(static_cast<std::size_t>(kRows * channels));
-    const QuantRows x = {q.data(), scale.data(), sum.data(), kCols};
-    const double time = best_seconds(args.rounds * 20, [&] {
-        for (int i = 0; i < 100; ++i)
-            (*backend)->matmul(x, kRows, *packed, {out.data(), channels, channels, nullptr, false});
-    });
-    return 100.0 * kRows * kCols * channels / time;
-}
+struct Measured {
+    double tokens_per_s = 0.0;
+    double products_per_s = 0.0;  // Of weights; attention's are not counted.
+    double bytes_per_s = 0.0;     // Of weights and KV.
+};
 
 class Bench {
   public:
     Bench(const Arguments& args, Engine& engine)
-        : args_(args), engine_(engine), size_(size_of(engine.config())) {}
+        : args_(args), engine_(engine), probes_(args.engine), size_(size_of(engine.config())) {}
 
-    void prefill(std::int32_t tokens, double products) {
+    Measured prefill(std::int32_t tokens) {
         make_sequences(1, tokens);
-        const double time = best_seconds(args_.rounds, [&] { step(0, tokens); });
+        const double time = best_seconds(0, tokens);
         const double used = size_.layers * tokens + size_.head;
-        std::printf("prefill %5d         %9.1f tok/s  %6.2f Gmac/s  %5.1f %% of peak\n", tokens,
-                    tokens / time, used / time * 1e-9, 100.0 * used / time / products);
+        return {tokens / time, used / time, (weight_bytes() + size_.head) / time};
     }
 
-    void decode(std::int32_t batch, std::int32_t context, double bytes) {
-        make_sequences(batch, context + 1);
-        step(0, context);
-        const double time = best_seconds(args_.rounds * 4, [&] { step(context, 1); });
-        const double kv = engine_.kv_layout().bytes_per_token() * context * batch;
-        const double used = size_.layers + size_.head + kv;
-        std::printf("decode %2d at %5d    %9.1f tok/s  %6.2f GB/s    %5.1f %% of read bandwidth\n",
-                    batch, context, batch / time, used / time * 1e-9, 100.0 * used / time / bytes);
+    Measured decode(std::int32_t batch) {
+        make_sequences(batch, args_.context + 1);
+        step(0, args_.context);
+        const double time = best_seconds(args_.context, 1);
+        const double kv = engine_.kv_layout().bytes_per_token() * args_.context * batch;
+        return {batch / time, (size_.layers + size_.head) * batch / time,
+                (weight_bytes() + size_.head + kv) / time};
     }
+
+    const Probes& probes() const { return probes_; }
 
   private:
+    double weight_bytes() const { return size_.layers; }
+
+    // The best: other programs on the machine only ever make a run slower.
+    double best_seconds(std::int32_t start, std::int32_t tokens) {
+        double best = std::numeric_limits<double>::infinity();
+        for (int i = 0; i < args_.rounds; ++i) {
+            probes_.measure();
+            for (int again = 0; again < (tokens == 1 ? 4 : 1); ++again)
+                best = std::min(best, seconds_of([&] { step(start, tokens); }));
+        }
+        return best;
+    }
+
     void make_sequences(std::int32_t count, std::int32_t tokens) {
         const auto pages = static_cast<std::size_t>((tokens + kPageTokens - 1) / kPageTokens);
         pages_.assign(static_cast<std::size_t>(count), {});
@@ -184,51 +179,113 @@ class Bench {
 
     const Arguments& args_;
     Engine& engine_;
+    Probes probes_;
     Size size_;
     AlignedBuffer<std::byte> memory_;
     std::vector<std::vector<std::byte*>> pages_;
     std::vector<float> logits_;
 };
 
-Arguments parse(int argc, char** argv) {
+std::vector<std::int32_t> numbers(const std::string& list) {
+    std::vector<std::int32_t> out;
+    std::istringstream in(list);
+    for (std::string word; std::getline(in, word, ',');)
+        if (const int n = std::atoi(word.c_str()); n > 0) out.push_back(n);
+    return out;
+}
+
+std::optional<Arguments> parse(int argc, char** argv) {
     Arguments args;
-    for (int i = 1; i + 1 < argc; i += 2) {
+    for (int i = 1; i < argc; ++i) {
         const std::string name = argv[i];
-        if (name == "--model") args.model = argv[i + 1];
-        if (name == "--isa") args.engine.isa = argv[i + 1];
-        if (name == "--threads") args.engine.threads = std::max(1, std::atoi(argv[i + 1]));
-        if (name == "--rounds") args.rounds = std::max(1, std::atoi(argv[i + 1]));
+        if (name == "--json") {
+            args.json = true;
+            continue;
+        }
+        if (++i >= argc) return std::nullopt;
+        const std::string value = argv[i];
+        const int number = std::max(1, std::atoi(value.c_str()));
+        if (name == "--model") {
+            args.model = value;
+        } else if (name == "--isa") {
+            args.engine.isa = value;
+        } else if (name == "--weights") {
+            args.engine.weights = value;
+        } else if (name == "--threads") {
+            args.engine.threads = number;
+        } else if (name == "--rounds") {
+            args.rounds = number;
+        } else if (name == "--context") {
+            args.context = number;
+        } else if (name == "--prefill") {
+            args.prefill = numbers(value);
+        } else if (name == "--decode") {
+            args.decode = numbers(value);
+        } else {
+            return std::nullopt;
+        }
     }
     return args;
 }
 
+using Table = std::map<std::int32_t, Measured>;
+
+json::object tokens_per_s(const Table& table) {
+    json::object out;
+    for (const auto& [key, measured] : table) out[std::to_string(key)] = measured.tokens_per_s;
+    return out;
+}
+
+void print_json(const Arguments& args, const Engine& engine, const Probes& probes,
+                const Table& prefill, const Table& decode) {
+    const json::object out = {{"model", engine.config().name},
+                              {"threads", args.engine.threads},
+                              {"isa", engine.backend_name()},
+                              {"weights", args.engine.weights},
+                              {"context", args.context},
+                              {"prefill_tokens_per_s", tokens_per_s(prefill)},
+                              {"decode_tokens_per_s", tokens_per_s(decode)},
+                              {"peak_int8_tops", probes.products() * 2e-12},
+                              {"peak_read_gb_per_s", probes.bytes() * 1e-9}};
+    std::printf("%s\n", json::serialize(out).c_str());
+}
+
+void print_text(const Arguments& args, const Engine& engine, const Probes& probes,
+                const Table& prefill, const Table& decode) {
+    std::printf("model %s, %s weights, backend %s, %d thread(s)\n", engine.config().name.c_str(),
+                args.engine.weights.c_str(), engine.backend_name().c_str(), args.engine.threads);
+    std::printf("peak: %.3f int8 TOPS in registers, %.1f GB/s read\n", probes.products() * 2e-12,
+                probes.bytes() * 1e-9);
+    const auto row = [&](const char* what, std::int32_t key, const Measured& m) {
+        std::printf("%s %5d  %9.1f tok/s  %5.1f %% of the TOPS  %5.1f %% of the GB/s\n", what, key,
+                    m.tokens_per_s, 100.0 * m.products_per_s / probes.products(),
+                    100.0 * m.bytes_per_s / probes.bytes());
+    };
+    for (const auto& [key, measured] : prefill) row("prefill     ", key, measured);
+    for (const auto& [key, measured] : decode) row("decode batch", key, measured);
+}
+
+int fail(const std::string& message) {
+    std::fprintf(stderr, "hearth bench engine: %s\n", message.c_str());
+    return 1;
+}
+
 int run(const Arguments& args) {
-    Checkpoint checkpoint;
-    if (args.model.empty()) {
-        checkpoint = smollm2_shape();
-    } else {
-        auto loaded = load_checkpoint(args.model);
-        if (!loaded) {
-            std::fprintf(stderr, "%s\n", loaded.error().message.c_str());
-            return 1;
-        }
-        checkpoint = std::move(loaded).value();
-    }
-    auto engine = make_engine(std::move(checkpoint), args.engine);
-    if (!engine) {
-        std::fprintf(stderr, "%s\n", engine.error().message.c_str());
-        return 1;
-    }
-    const double products = products_per_second(args);
-    const double bytes = read_bytes_per_second(args);
-    std::printf("model %s, backend %s, %d thread(s)\n", (*engine)->config().name.c_str(),
-                (*engine)->backend_name().c_str(), args.engine.threads);
-    std::printf("limits: %.1f int8 Gmac/s in the first-level cache, %.1f GB/s read\n",
-                products * 1e-9, bytes * 1e-9);
+    Result<Checkpoint> checkpoint = bench::random_shape(args.model);
+    if (!checkpoint) checkpoint = load_checkpoint(args.model);
+    if (!checkpoint) return fail(checkpoint.error().message);
+    std::int32_t longest = args.decode.empty() ? 0 : args.context + 1;
+    for (const std::int32_t tokens : args.prefill) longest = std::max(longest, tokens);
+    if (longest > checkpoint->config.context_length)
+        return fail("the model's context is " + std::to_string(checkpoint->config.context_length) +
+                    " tokens; --context and --prefill must fit");
+    auto engine = make_engine(std::move(checkpoint).value(), args.engine);
+    if (!engine) return fail(engine.error().message);
     Bench bench(args, **engine);
-    for (const std::int32_t tokens : {64, 512, 2048}) bench.prefill(tokens, products);
-    for (const std::int32_t batch : {1, 4, 16}) bench.decode(batch, 512, bytes);
-    bench.decode(1, 4096, bytes);
+    Table prefill, decode;
+    for (const std::int32_t tokens : args.prefill) prefill[tokens] = bench.prefill(tokens);
+    for (const std::int32_t batch : args.decode) decode[batch] = bench.decode(batch);
+    (args.json ? print_json : print_text)(args, **engine, bench.probes(), prefill, decode);
     return 0;
 }
 
@@ -236,5 +293,8 @@ int run(const Arguments& args) {
 }  // namespace hearth::engine
 
 int main(int argc, char** argv) {
-    return hearth::engine::run(hearth::engine::parse(argc, argv));
+    const auto args = hearth::engine::parse(argc, argv);
+    if (args) return hearth::engine::run(*args);
+    std::fputs(hearth::engine::kUsage, stderr);
+    return 2;
 }

@@ -4,6 +4,7 @@
 
 #include "engine/kernels/cpu/family_kernels.h"
 #include "engine/kernels/cpu/matmul_kernels.h"
+#include "engine/kernels/cpu/probe_kernels.h"
 
 namespace {
 
@@ -306,6 +307,7 @@ const CpuKernels kKernels = {
     rope_quantize,
     attend,
     attend_scratch,
+    probe_products,
 };
 
 }  // namespace

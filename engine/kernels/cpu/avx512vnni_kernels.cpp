@@ -50,6 +50,23 @@ HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const s
     });
 }
 
+// Products of registers alone, in as many chains as the largest tile has.
+#define HEARTH_PROBES_REGISTERS
+HEARTH_INLINE std::int64_t probe_registers(std::int32_t rounds) {
+    constexpr std::size_t kChains = 24;
+    constexpr std::int32_t kSteps = 16;
+    NativeInts sum[kChains] = {};
+    __m512i w = _mm512_set1_epi8(3), x = _mm512_set1_epi8(-2);
+    // To the compiler the chains are not alike, or it would compute one of them.
+    unrolled<kChains>([&](std::size_t c) HEARTH_FLAT { asm volatile("" : "+v"(sum[c])); });
+    for (std::int32_t i = 0; i < rounds * kSteps; ++i) {
+        asm volatile("" : "+v"(w), "+v"(x));
+        unrolled<kChains>([&](std::size_t c) HEARTH_FLAT { sum[c] = add_products(sum[c], w, x); });
+    }
+    unrolled<kChains>([&](std::size_t c) HEARTH_FLAT { asm volatile("" : : "v"(sum[c])); });
+    return std::int64_t{rounds} * kSteps * kChains * 64;
+}
+
 }  // namespace
 
 #include "engine/kernels/cpu/interleave_keys.h"

@@ -242,6 +242,12 @@ std::vector<std::string> usable_cpu_isas() {
     return out;
 }
 
+std::int64_t probe_cpu_products(const std::string& isa, std::int32_t rounds) {
+    const CpuKernels* kernels = kernels_for(isa == "auto" ? usable_cpu_isas().front() : isa);
+    CHECK(kernels != nullptr);
+    return kernels->probe_products(rounds);
+}
+
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads) {
     const std::string name = isa == "auto" ? usable_cpu_isas().front() : isa;
     if (std::find(std::begin(kIsas), std::end(kIsas), name) == std::end(kIsas)) {

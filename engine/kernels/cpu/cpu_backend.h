@@ -18,4 +18,8 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::i
 // Names that make_cpu_backend accepts here, fastest first.
 std::vector<std::string> usable_cpu_isas();
 
+// Does int8 products with nothing in their way, on one thread, some microseconds per round; returns
+// the multiply-adds done. For benchmarks. `isa` as above, and usable.
+std::int64_t probe_cpu_products(const std::string& isa, std::int32_t rounds);
+
 }  // namespace hearth::engine

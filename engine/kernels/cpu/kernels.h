@@ -67,6 +67,7 @@ struct CpuKernels {
     void (*rope_quantize)(const RopeTask& task);
     void (*attend)(const AttendTask& task);
     std::size_t (*attend_scratch)(std::int32_t head_dim, std::int32_t vectors);
+    std::int64_t (*probe_products)(std::int32_t rounds);  // Returns the multiply-adds done.
 };
 
 // Null when this build lacks the instruction set. Whether the machine has it is another question.
