@@ -17,7 +17,7 @@ constexpr std::int32_t kRowsAtOnce = 4;
 // out[m] = x[m] . w for up to four rows of `cols` floats. This yardstick need not give the same
 // bits on every machine, so each may use what it has.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
-    !defined(__SANITIZE_ADDRESS__)
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #endif
 void dot_rows(const float* x, const float* w, std::int32_t cols, std::int32_t rows, float* out) {
