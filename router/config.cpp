@@ -268,8 +268,8 @@ void declare_admission(Options& options, RouterConfig& config) {
     options.add_entries(
         "tenants",
         "API keys and limits, each with name, keys (list of hashes, see `hearth key`), "
-        "requests_per_second, tokens_per_minute, concurrency_max, priority, may_choose_priority "
-        "and models (list)",
+        "requests_per_second, tokens_per_minute, concurrency_max, priority, may_choose_priority, "
+        "follow_up_bonus_s and models (list)",
         [&config](const std::map<std::string, std::string>& fields) -> Result<void> {
             auto tenant = read_tenant(fields);
             if (!tenant) return tenant.error();

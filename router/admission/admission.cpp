@@ -77,6 +77,10 @@ std::string_view Visit::salt() const {
     return tenant_ == nullptr ? std::string_view() : tenant_->salt;
 }
 
+std::string_view Visit::follow_up_bonus_s() const {
+    return tenant_ == nullptr ? std::string_view() : tenant_->settings.follow_up_bonus_s;
+}
+
 bool Visit::may_use(std::string_view model) const {
     if (!models_bounded()) return true;
     const std::vector<std::string>& models = tenant_->settings.models;

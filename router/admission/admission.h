@@ -48,6 +48,7 @@ class Visit {
     // Empty without tenants.
     std::string_view tenant() const;
     std::string_view salt() const;
+    std::string_view follow_up_bonus_s() const;  // Empty: as the nodes are set.
     bool may_use(std::string_view model) const;
     bool models_bounded() const { return tenant_ != nullptr && !tenant_->settings.models.empty(); }
     // Where to show the answer's bytes, so that its tokens can be counted; null = nobody wants to.

@@ -80,13 +80,20 @@ Result<void> read_field(const std::string& name, const std::string& text, Tenant
         const auto value = parse_bool(text);
         if (!value) return bad(name, value.error().message);
         tenant.may_choose_priority = *value;
+    } else if (name == "follow_up_bonus_s") {
+        constexpr std::int64_t kDay = 86'400;
+        std::int64_t value = 0;
+        if (auto ok = read_count(name, text, value); !ok) return ok;
+        if (value > kDay) return bad(name, "must be at most 86400");
+        tenant.follow_up_bonus_s = std::to_string(value);
     } else if (name == "models") {
         tenant.models = lines_of(text);
     } else {
         return make_error(ErrorCode::kInvalidArgument,
                           "unknown field '" + name +
                               "'; a tenant has name, keys, requests_per_second, tokens_per_minute, "
-                              "concurrency_max, priority, may_choose_priority and models");
+                              "concurrency_max, priority, may_choose_priority, "
+                              "follow_up_bonus_s and models");
     }
     return {};
 }

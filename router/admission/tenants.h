@@ -25,6 +25,9 @@ struct TenantSettings {
     Priority priority = Priority::kInteractive;
     bool may_choose_priority = false;  // By the header x-hearth-priority.
     std::vector<std::string> models;   // That it may use; empty = all.
+    // By how many seconds its chats that came back count as younger when nodes evict KV; decimal,
+    // empty = as the nodes are set.
+    std::string follow_up_bonus_s;
 };
 
 // One entry of the list `tenants:`; a list among its fields has one item a line. The error names

@@ -99,6 +99,8 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     if (own_key) authorization_ = upstream_authorization(config, exchange_.head());
     if (!authorization_.empty()) fields.push_back({"authorization", authorization_});
     if (!facts_.tenant_salt.empty()) fields.push_back({header::kTenant, facts_.tenant_salt});
+    if (!facts_.follow_up_bonus_s.empty())
+        fields.push_back({header::kFollowUpBonus, facts_.follow_up_bonus_s});
     fields.push_back({header::kSession, session_hex_});
     epoch_ = std::to_string(facts_.epoch);
     if (facts_.epoch > 0) fields.push_back({header::kEpoch, epoch_});
@@ -125,7 +127,10 @@ std::vector<HeaderField> Relay::answer_headers(const ResponseHead& head) {
     std::vector<HeaderField> headers;
     headers.reserve(head.fields.size() + 2);
     for (const HeaderField& field : head.fields) {
-        if (is_hop_field(field.name, head.fields) || is_ours(field.name) ||
+        // That a chat was truncated is the client's to know.
+        const bool is_internal =
+            is_ours(field.name) && !equals_ignore_case(field.name, header::kTruncated);
+        if (is_hop_field(field.name, head.fields) || is_internal ||
             equals_ignore_case(field.name, "x-request-id"))
             continue;
         if (facts_.limits != nullptr && is_limit_field(field.name)) continue;

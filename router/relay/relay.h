@@ -23,6 +23,7 @@ struct TurnFacts {
     std::string_view method, path;         // Of the client's request head.
     std::size_t body_bytes = 0;            // Of the request, as far as it was read.
     std::string_view tenant, tenant_salt;  // Of the visit; empty without tenants.
+    std::string_view follow_up_bonus_s;    // The tenant's; empty = none.
     const HeaderList* limits = nullptr;    // x-ratelimit-*; null = none.
     UsageTail* usage = nullptr;            // Sees the answer's body; null = nobody wants to.
     std::optional<KeySource> source;

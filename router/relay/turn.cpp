@@ -133,6 +133,7 @@ Task<bool> Turn::identify() {
     std::optional<Refusal> refusal = core_.admission.identify(head, visit_);
     facts_.tenant = visit_.tenant();
     facts_.tenant_salt = visit_.salt();
+    facts_.follow_up_bonus_s = visit_.follow_up_bonus_s();
     facts_.limits = &visit_.limits();
     if (!refusal) refusal = core_.admission.charge(head, visit_);
     facts_.usage = visit_.usage();

@@ -16,6 +16,7 @@ TEST(Tenants, ReadsAnEntry) {
                                      {"concurrency_max", "8"},
                                      {"priority", "batch"},
                                      {"may_choose_priority", "true"},
+                                     {"follow_up_bonus_s", "90"},
                                      {"models", "small\nlarge one\n"}});
     ASSERT_TRUE(tenant.ok()) << tenant.error().message;
     EXPECT_EQ(tenant->name, "acme");
@@ -25,6 +26,7 @@ TEST(Tenants, ReadsAnEntry) {
     EXPECT_EQ(tenant->concurrency_max, 8);
     EXPECT_EQ(tenant->priority, Priority::kBatch);
     EXPECT_TRUE(tenant->may_choose_priority);
+    EXPECT_EQ(tenant->follow_up_bonus_s, "90");
     EXPECT_EQ(tenant->models, (std::vector<std::string>{"small", "large one"}));
 }
 
@@ -40,6 +42,7 @@ TEST(Tenants, RefusesAndNamesTheField) {
         {{{"name", "a"}, {"keys", kHash}, {"concurrency_max", "-2"}}, "concurrency_max"},
         {{{"name", "a"}, {"keys", kHash}, {"priority", "high"}}, "priority"},
         {{{"name", "a"}, {"keys", kHash}, {"may_choose_priority", "?"}}, "may_choose_priority"},
+        {{{"name", "a"}, {"keys", kHash}, {"follow_up_bonus_s", "86401"}}, "follow_up_bonus_s"},
         {{{"name", "a"}, {"keys", kHash}, {"limit", "1"}}, "limit"},
     };
     for (const auto& [fields, named] : cases) {
