@@ -132,9 +132,10 @@ def killed(ideal, replicate):
             check(rate >= 0.90, f"inter-turn hit rate {rate:.4f} after the loss of a node")
             return
         missed = sum(ideal.cached[s, 3] - fleet.chats.cached[s, 3] for s in range(SESSIONS))
-        # The record of a session counts the marks that close a reply, or not: some tokens each.
+        # Records count the marks that close a reply, or not; a canonical pass may have been cut.
+        slack = max(4 * SESSIONS, 0.05 * missed)
         # A look-up in Redis has 2 ms; a node that gets no answer cannot tell why it lacks a session.
-        check(abs(lost + unsure - missed) <= 4 * SESSIONS and lost > 0.6 * missed > 0,
+        check(abs(lost + unsure - missed) <= slack and lost > 0.6 * missed > 0,
               f"the clients lost {missed} tokens; booked: node_lost {lost}, rerouted {unsure}")
         cold = [s for s in range(SESSIONS) if fleet.chats.cached[s, 3] < ideal.cached[s, 3] / 2]
         check(len(cold) == held, f"{len(cold)} sessions missed, the node had held {held}")
