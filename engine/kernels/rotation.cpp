@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "engine/kernels/int4.h"
-
 namespace hearth::engine {
 
 float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> q) {
@@ -22,7 +20,6 @@ float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> 
     constexpr double kMagic = 6755399441055744.0;
     for (std::size_t i = 0; i < q.size(); ++i)
         q[i] = static_cast<std::int8_t>(rotated[i] * steps + kMagic - kMagic);
-    if (m.int4) snap_to_int4(q);
     const float scale = m.scale[static_cast<std::size_t>(row)];
     return scale * (static_cast<float>(largest) / 127.0f) * (m.int4 ? 1.0f : kRotationScale);
 }

@@ -17,8 +17,8 @@ constexpr std::int32_t kRotation = 64;
 constexpr float kRotationScale = 0.125f;  // 1 / sqrt(64), exact.
 
 // Row `row` of `m` rotated and quantised anew, zero-padded to a multiple of kRotation channels into
-// `q`; returns its scale. Exact up to the one rounding to int8. If m.int4: not rotated, and rounded
-// to four bits (int4.h says why).
+// `q`; returns its scale. Exact up to the one rounding to int8. If m.int4: not rotated (int4.h
+// says why); the backend makes four bits of it.
 float rotate_row(const QuantMatrix& m, std::int32_t row, std::span<std::int8_t> q);
 
 // In place, unnormalised: x = H x for 64 numbers.

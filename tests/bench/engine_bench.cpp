@@ -141,7 +141,10 @@ class Bench {
     const Probes& probes() const { return probes_; }
 
   private:
-    double weight_bytes() const { return size_.layers; }
+    // int4 takes four bits and, for 32 weights, two bytes; the output layer stays int8.
+    double weight_bytes() const {
+        return size_.layers * (args_.engine.weights == "int4" ? 0.5625 : 1.0);
+    }
 
     // The best: other programs on the machine only ever make a run slower.
     double best_seconds(std::int32_t start, std::int32_t tokens) {

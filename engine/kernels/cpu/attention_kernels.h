@@ -295,6 +295,7 @@ void attend(const AttendTask& task) {
 const CpuKernels kKernels = {
     kIsa,
     pack_row,
+    pack_int4,
     embed_row,
     norm_quantize_row,
     quantize_row,

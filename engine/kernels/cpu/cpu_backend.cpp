@@ -8,6 +8,7 @@
 
 #include "engine/kernels/aligned.h"
 #include "engine/kernels/cpu/kernels.h"
+#include "engine/kernels/int4.h"
 #include "engine/kernels/rotation.h"
 #include "engine/kernels/thread_pool.h"
 
@@ -18,7 +19,8 @@ using cpu::CpuKernels;
 
 struct CpuMatrix final : PackedMatrix {
     cpu::PackedView view;
-    AlignedBuffer<std::uint8_t> bytes;
+    AlignedBuffer<std::uint8_t> bytes;  // Or the nibbles of int4.
+    AlignedBuffer<std::uint8_t> grid;
     AlignedBuffer<float> scales;
 };
 const cpu::PackedView& view_of(const PackedMatrix& matrix) {
@@ -70,6 +72,15 @@ class CpuBackend final : public Backend {
         });
     }
 
+    void pack_row(std::span<const std::int8_t> q, const cpu::PackedView& w, std::int32_t row) {
+        if (w.nibbles == nullptr) return kernels_.pack_row(q.data(), w, row);
+        for (std::size_t at = 0; at < q.size(); at += kInt4Group) {
+            const Int4Group group = fit_int4(q.subspan(at).first<kInt4Group>());
+            kernels_.pack_int4({group.base, group.step, group.nibbles.data()}, w, row,
+                               static_cast<std::int32_t>(at) / kInt4Group);
+        }
+    }
+
     const CpuKernels& kernels_;
     ThreadPool pool_;
     std::vector<AlignedBuffer<std::byte>> scratch_;  // One per thread.
@@ -82,12 +93,20 @@ std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> par
     for (const QuantMatrix* part : parts) packed->rows += round_up(part->rows, kRowFloats);
     const std::int32_t width = round_up(packed->cols, kRowBytes);
     const auto channels = static_cast<std::size_t>(packed->rows);
-    packed->bytes.resize(channels * static_cast<std::size_t>(width));
+    const std::size_t weights = channels * static_cast<std::size_t>(width);
+    const bool int4 = parts.front()->int4;
+    packed->bytes.resize(int4 ? weights / 2 : weights);
     packed->scales.resize(channels);
-    packed->view = {width / 4, packed->bytes.data(), packed->scales.data()};
+    packed->view.groups = width / 4;
+    packed->view.scale = packed->scales.data();
+    (int4 ? packed->view.nibbles : packed->view.bytes) = packed->bytes.data();
+    if (int4) {
+        packed->grid.resize(weights / kInt4Group * 2);
+        packed->view.grid = packed->grid.data();
+    }
     std::int32_t first = 0;
     for (QuantMatrix* part : parts) {
-        CHECK(part->cols == packed->cols);
+        CHECK(part->cols == packed->cols && part->int4 == int4);
         const std::int32_t padded = round_up(part->rows, kRowFloats);
         pool_.run(padded / kRowFloats, [&](std::int32_t block, std::int32_t) {
             std::vector<std::int8_t> q(static_cast<std::size_t>(width));
@@ -96,7 +115,7 @@ std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> par
                 const bool real = row < part->rows;
                 if (!real) std::fill(q.begin(), q.end(), std::int8_t{0});
                 packed->scales.data()[first + row] = real ? rotate_row(*part, row, q) : 0.0f;
-                kernels_.pack_row(q.data(), packed->view, first + row);
+                pack_row(q, packed->view, first + row);
             }
         });
         first += padded;
@@ -168,7 +187,14 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
     const std::int32_t blocks = (out.width + kRowFloats - 1) / kRowFloats;
     const std::int32_t panels = (blocks + kBlocksPerPanel - 1) / kBlocksPerPanel;
     const std::int32_t chunks = (rows + kRowsPerPanel - 1) / kRowsPerPanel;
-    pool_.run(panels * chunks, [&](std::int32_t task, std::int32_t) {
+    if (packed.nibbles != nullptr) {
+        constexpr std::size_t kGroupBytes = 64 * kBlocksPerPanel;
+        for (AlignedBuffer<std::byte>& scratch : scratch_)
+            scratch.reserve(static_cast<std::size_t>(packed.groups) * kGroupBytes);
+    }
+    pool_.run(panels * chunks, [&](std::int32_t task, std::int32_t worker) {
+        auto* scratch =
+            reinterpret_cast<std::uint8_t*>(scratch_[static_cast<std::size_t>(worker)].data());
         const std::int32_t block = task / chunks * kBlocksPerPanel;
         const std::int32_t row = task % chunks * kRowsPerPanel;
         kernels_.matmul({.x = &x,
@@ -177,7 +203,8 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
                          .block_begin = block,
                          .block_end = std::min(blocks, block + kBlocksPerPanel),
                          .row_begin = row,
-                         .row_end = std::min(rows, row + kRowsPerPanel)});
+                         .row_end = std::min(rows, row + kRowsPerPanel),
+                         .scratch = scratch});
     });
 }
 

@@ -14,6 +14,16 @@ struct PackedView {
     std::int32_t groups = 0;        // A quarter of the input channels, padded and rotated.
     std::uint8_t* bytes = nullptr;  // [channels / 16][groups][64], 64-byte aligned
     const float* scale = nullptr;   // [channels]
+    // Of int4 weights, instead of bytes; a span is 32 input channels of a block.
+    std::uint8_t* nibbles = nullptr;  // [channels / 16][spans][256], 64-byte aligned
+    std::uint8_t* grid = nullptr;     // [channels / 16][spans][32]: steps, bases
+};
+
+// int4.h's group of one row, in plain types: code of an instruction set shares no functions.
+struct Int4Span {
+    std::int8_t base;
+    std::uint8_t step;
+    const std::uint8_t* nibbles;  // [32]
 };
 
 // Blocks of output channels [block_begin, block_end) by rows [row_begin, row_end).
@@ -23,6 +33,7 @@ struct MatmulTask {
     const MatmulOut* out;
     std::int32_t block_begin, block_end;
     std::int32_t row_begin, row_end;
+    std::uint8_t* scratch;  // For int4: room for the blocks as int8, 64-byte aligned; else null.
 };
 
 // Rows [row_begin, row_end) of a run and the query heads that share one KV head.
@@ -51,6 +62,9 @@ struct CpuKernels {
     const char* isa;
     // Copies one row of int8 weights, rotated already, to output channel `row` of `w`.
     void (*pack_row)(const std::int8_t* q, const PackedView& w, std::int32_t row);
+    // 32 int4 weights of output channel `row`, from input channel 32 * span; `w` holds zeros there.
+    void (*pack_int4)(const Int4Span& from, const PackedView& w, std::int32_t row,
+                      std::int32_t span);
     void (*embed_row)(const PackedView& w, std::int32_t row, float* out, std::int32_t stride);
     void (*norm_quantize_row)(const Backend::Norm& norm, const float* x, const QuantRows& out,
                               std::int32_t row);

@@ -2,7 +2,7 @@
 // Included by the *_kernels.cpp of this folder only; see lanes.h.
 #pragma once
 
-#include "engine/kernels/cpu/row_kernels.h"
+#include "engine/kernels/cpu/int4_kernels.h"
 
 namespace {
 
@@ -74,13 +74,33 @@ void matmul_edge(const MatmulTask& task, std::int32_t block) {
     }
 }
 
-void matmul(const MatmulTask& task) {
+void matmul_int8(const MatmulTask& task) {
     const std::int32_t whole = task.out->width / kLanes;
     const std::int32_t end = task.block_end < whole ? task.block_end : whole;
     std::int32_t block = task.block_begin;
     for (; block + 4 <= end; block += 4) matmul_blocks<4>(task, block);
     for (; block < end; ++block) matmul_blocks<1>(task, block);
     if (task.block_end > whole) matmul_edge(task, whole);
+}
+
+// int4 weights are expanded once per task; from there on they are int8.
+void matmul(const MatmulTask& task) {
+    if (task.w->nibbles == nullptr) return matmul_int8(task);
+    expand_int4(*task.w, task.block_begin, task.block_end, task.scratch);
+    const std::int32_t first = task.block_begin * kLanes;
+    PackedView w = *task.w;
+    w.bytes = task.scratch;
+    w.scale += first;
+    MatmulOut to = *task.out;
+    to.out += first;
+    to.width -= first;
+    if (to.bias != nullptr) to.bias += first;
+    MatmulTask expanded = task;
+    expanded.w = &w;
+    expanded.out = &to;
+    expanded.block_begin = 0;
+    expanded.block_end -= task.block_begin;
+    matmul_int8(expanded);
 }
 
 }  // namespace

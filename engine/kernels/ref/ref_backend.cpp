@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/kernels/int4.h"
 #include "engine/kernels/rotation.h"
 
 namespace hearth::engine {
@@ -98,8 +99,9 @@ class RefBackend final : public Backend {
             packed->scale.resize(static_cast<std::size_t>(packed->rows));
             for (std::int32_t r = 0; r < part->rows; ++r) {
                 const std::size_t at = first + static_cast<std::size_t>(r);
-                packed->scale[at] =
-                    rotate_row(*part, r, std::span(packed->q).subspan(at * width, width));
+                const std::span q = std::span(packed->q).subspan(at * width, width);
+                packed->scale[at] = rotate_row(*part, r, q);
+                if (part->int4) snap_to_int4(q);
             }
             *part = {};
         }

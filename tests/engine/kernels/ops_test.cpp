@@ -102,7 +102,8 @@ OpCase swiglu_case(std::int32_t rows, std::int32_t width) {
     return {"swiglu " + std::to_string(width), run, 1e-5, 1};
 }
 
-OpCase matmul_case(std::int32_t rows, std::int32_t n, std::int32_t k, bool extremes = false) {
+OpCase matmul_case(std::int32_t rows, std::int32_t n, std::int32_t k, bool extremes = false,
+                   bool int4 = false) {
     const auto run = [=](Backend& backend) {
         Rng rng(static_cast<std::uint64_t>(rows * 7 + n * 3 + k));
         OwnedQuantRows x(rows, k);
@@ -121,6 +122,7 @@ OpCase matmul_case(std::int32_t rows, std::int32_t n, std::int32_t k, bool extre
             w.q.push_back(static_cast<std::int8_t>(
                 extremes ? (rng.below(2) == 0 ? 127 : -127)
                          : static_cast<std::int32_t>(rng.below(255)) - 127));
+        w.int4 = int4;
         QuantMatrix* const parts[] = {&w};
         const auto packed = backend.pack(parts);
         EXPECT_TRUE(w.q.empty());
@@ -130,7 +132,8 @@ OpCase matmul_case(std::int32_t rows, std::int32_t n, std::int32_t k, bool extre
         return out;
     };
     // Scales are 1 and sums stay below 2^24 or are rounded once: the comparison is exact.
-    return {"matmul " + std::to_string(rows) + "x" + std::to_string(n) + "x" + std::to_string(k),
+    return {(int4 ? "int4 matmul " : "matmul ") + std::to_string(rows) + "x" + std::to_string(n) +
+                "x" + std::to_string(k),
             run, 0.0, 0};
 }
 
@@ -302,6 +305,11 @@ std::vector<OpCase> op_cases() {
         cases.push_back(matmul_case(7, n, 172));
     for (const std::int32_t k : {1, 3, 4, 5, 63, 65, 576}) cases.push_back(matmul_case(8, 64, k));
     cases.push_back(matmul_case(7, 33, 4096, true));
+    for (const bool extremes : {false, true}) {
+        cases.push_back(matmul_case(1, 80, 172, extremes, true));
+        cases.push_back(matmul_case(5, 33, 64, extremes, true));
+        cases.push_back(matmul_case(100, 200, 576, extremes, true));
+    }
     for (const AttentionShape& shape :
          {AttentionShape{1, 1, 4, 0, 0, 1}, AttentionShape{8, 4, 8, 0, 0, 70},
           AttentionShape{9, 3, 64, 0, 100, 1}, AttentionShape{9, 3, 64, 0, 63, 130},
