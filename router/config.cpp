@@ -394,6 +394,9 @@ void RouterConfig::declare(Options& options) {
                 "Take `user` or `safety_identifier` as session key when there is no better one");
     options.add_secret("session_secret", session_secret,
                        "Key that session keys are derived with; the same for all routers");
+    options.add_secret("fleet_secret", fleet_secret,
+                       "The nodes' fleet_secret; without it only nodes on this machine erase "
+                       "sessions for the admin API");
     declare_admission(options, *this);
     options.add("expose_route", expose_route, "Say in hearth-route which node answered and why");
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");

@@ -65,6 +65,7 @@ struct RouterConfig {
     std::string session_cookie;
     bool session_from_user = false;       // `user` / `safety_identifier` as a last resort.
     std::string session_secret;           // HMAC key; all routers of a fleet share it.
+    std::string fleet_secret;             // Shown to nodes, to erase sessions there.
     std::vector<TenantSettings> tenants;  // YAML list `tenants:`; empty = no key is asked for.
     bool forward_authorization = false;   // Only matters with tenants.
     std::string upstream_api_key;         // Sent to nodes in place of the client's own.

@@ -242,8 +242,7 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
         turn_.hint = co_await publisher->find_hint(key, turn_.history_tokens, headers_.epoch);
         moved_to_ = turn_.hint.moved_to;
         const auto& migrator = context_.parts.migrator;
-        const bool is_read = turn_.cache_read && moved_to_.empty();
-        if (migrator && is_read && !turn_.hint.holder.empty()) {
+        if (migrator && turn_.cache_read && !turn_.hint.holder.empty()) {
             const double speed = context_.parts.scheduler->stats()->prefill_tokens_per_s;
             turn_.from_peer = co_await migrator->fetch(key, turn_.salt, turn_.hint, speed);
         }

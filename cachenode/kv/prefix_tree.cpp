@@ -235,7 +235,12 @@ void PrefixTree::find_tail(Lease& lease, Tokens rest, const PrefixUse* use) {
         lease.was_corrupt_ = true;
         return;
     }
-    if (use != nullptr) touch(tail, *use);
+    if (use != nullptr) {
+        // Who copies a tail does not share it: it stays its owner's to erase.
+        PrefixUse copied = *use;
+        copied.owner = nodes_[tail].owner;
+        touch(tail, copied);
+    }
     pin(tail);
     lease.tail_ = tail;
     lease.tail_tokens_ = static_cast<std::int64_t>(shared);

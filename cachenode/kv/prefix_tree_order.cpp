@@ -170,9 +170,10 @@ std::int64_t PrefixTree::erase(std::uint32_t owner) {
     std::int64_t erased = 0;
     for (NodeId id = 0; id < nodes_.size(); ++id) {
         // Up from each of its leaves. What follows a page of one session is that session's too.
-        for (NodeId at = id; nodes_[at].is_leaf && nodes_[at].owner == owner; ++erased) {
+        for (NodeId at = id; nodes_[at].is_leaf && nodes_[at].owner == owner;) {
             const NodeId parent = nodes_[at].parent;
             remove(at);
+            ++erased;
             if (nodes_[parent].parent == kNone) break;  // The root may be gone by now.
             at = parent;
         }

@@ -12,7 +12,6 @@ namespace hearth {
 
 // Internal paths and fields; routers never forward either.
 constexpr std::string_view kPeerSessions = "/internal/v1/kv/sessions/";  // + 32 hex digits.
-constexpr std::string_view kPeerErase = "/internal/v1/sessions/";        // DELETE; + 32 hex digits.
 constexpr std::string_view kFormatHeader = "hearth-kv-format";  // wire_format() of the asker.
 constexpr std::string_view kOwnerHeader = "hearth-kv-owner";    // "1": take the session over.
 constexpr std::string_view kStoredHeader = "hearth-kv-stored";  // PushAnswer, in a 200 ...

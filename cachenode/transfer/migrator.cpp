@@ -147,7 +147,9 @@ Task<std::int64_t> Migrator::Core::fetch(Self self, SessionKey key, std::string 
     self->parts.metrics->received(arrival.bytes());
     const double took_s = seconds(self->clock.now() - begun);
     if (arrival.bytes() > 0 && took_s > 0) {
-        const double speed = static_cast<double>(arrival.bytes()) / took_s;
+        // Of a small session the overhead is nearly all, and says nothing of the wire.
+        const double wire_s = std::max(took_s - kPullOverheadS, took_s / 10);
+        const double speed = static_cast<double>(arrival.bytes()) / wire_s;
         double& known = self->bytes_per_s;
         known = known > 0 ? 0.8 * known + 0.2 * speed : speed;
     }
@@ -158,7 +160,9 @@ Task<std::int64_t> Migrator::Core::fetch(Self self, SessionKey key, std::string 
         log::warn("a session could not be pulled", {{"error", pulled.error().message}});
         co_return 0;
     }
-    self->parts.publisher->holds(key, arrival.session()->epoch + 1, *stored);
+    // A turn that only a router's old memory brought here leaves the session its holder's.
+    if (hint.moved_to.empty())
+        self->parts.publisher->holds(key, arrival.session()->epoch + 1, *stored);
     co_return *stored;
 }
 

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/wire/api_key.h"
 #include "router/admin/drains.h"
+#include "router/admin/erase.h"
 #include "router/admin/query.h"
 #include "router/admin/requests.h"
 #include "router/admin/views.h"
@@ -190,6 +191,24 @@ Task<void> pin(Call& call) {
     co_await answer(call, std::move(body));
 }
 
+// Everywhere, or the answer says where not.
+Task<void> erase_session(Call& call) {
+    const auto session = named_session(call);
+    if (!session) {
+        co_await fail(call, session.error());
+        co_return;
+    }
+    const ErasedEverywhere erased = co_await erase_everywhere(call.core, *session);
+    json::object body{{"session", session->hex()},
+                      {"bytes", erased.bytes},
+                      {"complete", erased.complete},
+                      {"nodes", erased.nodes}};
+    const std::string text = json::serialize(body) + "\n";
+    HeaderList headers{{"content-type", "application/json"}};
+    const int status = erased.complete ? 200 : 502;
+    (void)co_await call.exchange.respond(status, std::move(headers), text);
+}
+
 Task<void> get_config(Call& call) {
     json::array settings;
     for (const Options::Setting& setting : call.core->loaded.settings)
@@ -238,7 +257,7 @@ struct Route {
     std::string_view method, prefix, suffix;  // Between them is Call::name; none if suffix is "$".
     Task<void> (*serve)(Call&);
 };
-constexpr std::array<Route, 13> kRoutes = {{
+constexpr std::array<Route, 14> kRoutes = {{
     {"GET", "/admin/v1/nodes", "$", &get_nodes},
     {"POST", "/admin/v1/nodes/", "/drain", &post_drain},
     {"POST", "/admin/v1/nodes/", "/undrain", &post_undrain},
@@ -248,6 +267,7 @@ constexpr std::array<Route, 13> kRoutes = {{
     {"PUT", "/admin/v1/sessions/", "/pin", &pin},
     {"DELETE", "/admin/v1/sessions/", "/pin", &pin},
     {"GET", "/admin/v1/sessions/", "", &get_session},
+    {"DELETE", "/admin/v1/sessions/", "", &erase_session},
     {"GET", "/admin/v1/config", "$", &get_config},
     {"POST", "/admin/v1/config/reload", "$", &post_reload},
     {"GET", "/admin/v1/log-level", "$", &get_log_level},

@@ -1,0 +1,146 @@
+"""KV that is changed on its way between two nodes is seen, counted as corrupt, and changes no reply.
+
+A proxy stands before the node that holds the session and flips one bit in a place of each kind.
+"""
+
+import json
+import pathlib
+import re
+import socket
+import struct
+import sys
+import threading
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+from fleet import Fleet, check, metric, request, wait_until  # noqa: E402
+
+HEAD = 64  # Of a frame, with its proof.
+
+
+class FlippingProxy:
+    """Passes everything on, but of answers to `GET /internal/` it flips a bit where `place` says."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.target, self.place, self.spoils, self.flips = None, None, False, 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        host, port = self.target.rsplit(":", 1)
+        with client:
+            try:
+                server = socket.create_connection((host, int(port)))
+            except OSError:
+                return  # The node has ended.
+            try:
+                self.relay(client, server)
+            except OSError:
+                pass  # Either side has gone.
+
+    def relay(self, client, server):
+        with server:
+            back = threading.Thread(target=self.answers, args=(server, client), daemon=True)
+            self.spoils = False
+            back.start()
+            while piece := client.recv(1 << 20):
+                self.spoils = piece.startswith(b"GET /internal/") and self.place is not None
+                server.sendall(piece)
+            server.shutdown(socket.SHUT_WR)
+            back.join(10)
+
+    def answers(self, server, client):
+        held = b""
+        try:
+            while piece := server.recv(1 << 20):
+                held += piece
+                if self.spoils and not held.endswith(b"0\r\n\r\n"):
+                    continue  # Until the answer is whole.
+                client.sendall(self.spoilt(held) if self.spoils else held)
+                held = b""
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def spoilt(self, answer):
+        head, body = answer.split(b"\r\n\r\n", 1)
+        if b" 200 " not in head[:20]:
+            return answer
+        start = len(head) + 4 + body.index(b"\r\n") + 2  # Behind the size of the first chunk.
+        frames = bytearray(answer)
+        session = HEAD + struct.unpack_from("<I", frames, start + 8)[0]
+        at = start + self.place(session)
+        frames[at] ^= 0x10
+        self.flips += 1
+        return bytes(frames)
+
+
+def ask(address, messages, session):
+    body = json.dumps({"model": "tiny", "messages": messages, "temperature": 0, "max_tokens": 12})
+    headers = {"content-type": "application/json", "hearth-session": f"{session:032x}"}
+    status, _, answer = request(address, "POST", "/v1/chat/completions", body, headers)
+    check(status == 200, f"HTTP {status}: {answer[:300]!r}")
+    answer = json.loads(answer)
+    return answer["choices"][0]["message"]["content"], answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+
+def main():
+    proxy = FlippingProxy()
+    with Fleet() as fleet:
+        # Slow enough that to load is always quicker than to compute.
+        fleet.tiny_model(hidden=256, ffn_hidden=768, layers=8)
+        fleet.start_redis()
+        holder = fleet.start_node("holder", "--advertise", proxy.address)
+        proxy.target = holder
+        taker = fleet.start_node("taker")
+        for node in (holder, taker):  # Both are in the store, so that the taker finds the holder.
+            wait_until(lambda: metric(node, "hearth_directory_operations_total", 'op="heartbeat"',
+                                      'result="ok"') > 0, "a heartbeat arrived")
+        fleet.redis = None
+        alone = fleet.start_node("alone", "--cache", "false")  # Never has any KV but its own turn's.
+        text = request(holder, "GET", "/metrics")[2].decode()
+        page = 64 * int(re.search(r'kv_bytes_per_token="(\d+)"', text)[1])
+        ids = HEAD + 64 * 4
+        places = {"nothing": None,
+                  "session, head": lambda s: 20, "session, proof": lambda s: 60,
+                  "session, epoch": lambda s: HEAD + 34, "session, token ids": lambda s: s - 3,
+                  "page, magic": lambda s: s, "page, length": lambda s: s + 9,
+                  "page, hash": lambda s: s + 40, "page, checksum": lambda s: s + 50,
+                  "page, token ids": lambda s: s + HEAD + 17}
+        for share in (0.0, 0.2, 0.45, 0.49, 0.55, 0.7, 0.95, 0.9999):
+            places[f"page, byte at {share:.0%}"] = lambda s, share=share: s + ids + int(share * page)
+        corrupt = 0
+        for session, (name, place) in enumerate(places.items(), 1):
+            persona = f"You are keeper number {session} of a lighthouse that nobody else keeps. " * 12
+            messages = [{"role": "system", "content": persona}, {"role": "user", "content": "Who are you?"}]
+            reply, _ = ask(holder, messages, session)
+            messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": "And then?"}]
+            # The taker is to find the record in the store, which a node writes after its turn.
+            published = 'op="publish",result="ok"'
+            wait_until(lambda: metric(holder, "hearth_directory_operations_total", 'op="publish"',
+                                      'result="ok"') >= session, f"session {session} is {published}")
+            proxy.place, flips = place, proxy.flips
+            reply, cached = ask(taker, messages, session)
+            expected, _ = ask(alone, messages, session)
+            check(reply == expected, f"{name}: {reply!r} in place of {expected!r}")
+            seen = metric(taker, "hearth_cache_corrupt_blocks_total", 'tier="peer"')
+            if place is None:
+                check(cached > 200, f"{cached} tokens came over a sound wire")
+                check(seen == 0, "sound bytes were called corrupt")
+                continue
+            corrupt += 1
+            check(proxy.flips == flips + 1, f"{name}: nothing was flipped")
+            check(cached < 64, f"{name}: {cached} tokens were taken for good")  # The persona's first words.
+            check(seen == corrupt, f"{name}: {seen} counted as corrupt, not {corrupt}")
+        missed = metric(taker, "hearth_engine_missed_tokens_total", 'reason="corrupt"')
+        check(missed > 100 * corrupt, f"{missed} tokens booked as corrupt")
+        print(f"{corrupt} places flipped, all seen; {missed:.0f} tokens booked as corrupt")
+
+
+main()
