@@ -38,6 +38,7 @@ Result<void> address(std::string_view field, const std::string& value) {
 Result<void> check(const NodeConfig& config) {
     constexpr std::array<std::string_view, 4> kBackends = {"auto", "ref", "cpu", "cuda"};
     constexpr std::array<std::string_view, 4> kIsas = {"auto", "avx512vnni", "avx2", "generic"};
+    constexpr std::array<std::string_view, 2> kWeights = {"int8", "int4"};
     // The id goes into headers, labels and Redis keys as it is.
     constexpr std::string_view kIdCharacters =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
@@ -57,6 +58,7 @@ Result<void> check(const NodeConfig& config) {
         return bad("advertise", "is required when `listen` names no address that routers can use");
     if (auto ok = one_of("backend", config.backend, kBackends); !ok) return ok;
     if (auto ok = one_of("isa", config.isa, kIsas); !ok) return ok;
+    if (auto ok = one_of("weights", config.weights, kWeights); !ok) return ok;
     if (!config.chat_template.empty()) {
         const auto kind = engine::template_kind_from(config.chat_template);
         if (!kind.ok()) return bad("chat_template", kind.error().message);
@@ -138,6 +140,7 @@ void NodeConfig::declare(Options& options) {
         "the model");
     options.add("backend", backend, "auto, ref, cpu or cuda");
     options.add("isa", isa, "CPU instruction set: auto, avx512vnni, avx2 or generic");
+    options.add("weights", weights, "int8, or int4: fewer bytes a token, a little less exact");
     options.add("threads", threads, 0, 1024, "Engine threads; 0 = one per core");
     options.add_bytes("kv_memory", kv_memory, "Memory for KV pages, such as 512MiB");
     options.add("sequences_max", sequences_max, 1, 1024, "Sequences that run at once");

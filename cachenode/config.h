@@ -20,6 +20,7 @@ struct NodeConfig {
     std::string chat_template;      // Empty = recognised from the model.
     std::string backend = "auto";
     std::string isa = "auto";
+    std::string weights = "int8";          // Or int4.
     std::int64_t threads = 0;              // Engine threads; 0 = cores.
     std::int64_t kv_memory = 512LL << 20;  // Bytes for KV pages.
     std::int64_t sequences_max = 32;

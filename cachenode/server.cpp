@@ -13,6 +13,7 @@
 #include "cachenode/publish/publisher.h"
 #include "cachenode/scheduler/scheduler.h"
 #include "common/base/log.h"
+#include "common/base/rng.h"
 #include "common/net/http_server.h"
 
 namespace hearth {
@@ -110,6 +111,8 @@ Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
     if (!made.ok()) return made.error();
     prompts = std::move(*made);
     fingerprint = checkpoint.fingerprint;
+    // Other weights make other K and V: such nodes share no pages.
+    if (config.weights != "int8") fingerprint = mix64(~fingerprint);
     api_options.node_id = config.node_id;
     api_options.fingerprint = "fp_" + hex64(fingerprint);
     api_options.body_bytes_max = static_cast<std::size_t>(config.body_bytes_max);
@@ -129,6 +132,7 @@ Result<void> NodeServer::State::build_engine(engine::Checkpoint&& checkpoint) {
     engine::EngineOptions options;
     options.backend = config.backend;
     options.isa = config.isa;
+    options.weights = config.weights;
     options.threads = static_cast<std::int32_t>(config.threads);
     auto engine = engine::make_engine(std::move(checkpoint), options);
     if (!engine.ok()) return engine.error();
