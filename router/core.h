@@ -56,6 +56,9 @@ struct RouterCore {
     Rng rng;
     RetryBudget retry_budget;
     bool draining = false;
+    // When the store was found to have forgotten everything; 0 = never. What was agreed on before
+    // the other routers may have agreed on differently since.
+    MonotonicNs store_forgot = 0;
     std::size_t kept_bytes = 0;  // Of all request bodies that are kept for a replay.
 };
 

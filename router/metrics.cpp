@@ -218,6 +218,12 @@ void RouterMetrics::spans(const std::string& result, std::size_t count) {
         .add(static_cast<double>(count));
 }
 
+void RouterMetrics::store_forgot() {
+    counter("hearth_directory_memory_losses_total",
+            "Times the metadata store was found to have forgotten everything.", {})
+        .add();
+}
+
 void RouterMetrics::looked_up(const std::string& result, double seconds) {
     lookup_.observe(seconds);
     counter("hearth_directory_operations_total", "Metadata operations by kind and result.",

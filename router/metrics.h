@@ -52,6 +52,7 @@ class RouterMetrics {
     // `unix_s`: of the attempt; `hash`: of the settings in force.
     void reloaded(bool good, double unix_s, const std::string& hash);
     void spans(const std::string& result, std::size_t count);  // exported, refused or dropped.
+    void store_forgot();  // The metadata store has lost its memory.
     void looked_up(const std::string& result, double seconds);
 
     // Prometheus text, with the gauges as of now.

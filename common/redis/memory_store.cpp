@@ -67,7 +67,10 @@ Task<Result<void>> MemoryStore::publish_session(const SessionKey& key, const Ses
                                                 std::chrono::milliseconds ttl) {
     const std::lock_guard lock(mutex_);
     Entry<SessionRecord>& entry = alive(key);
-    if (entry.value.epoch <= record.epoch) put(entry, record, expiry(clock_, ttl));
+    const SessionRecord& held = entry.value;
+    const bool other = !held.node_id.empty() && held.node_id != record.node_id;
+    if (held.epoch < record.epoch || (held.epoch == record.epoch && !other))
+        put(entry, record, expiry(clock_, ttl));
     co_return Result<void>();
 }
 
@@ -124,6 +127,12 @@ Task<Result<void>> MemoryStore::set_drained(const std::string& node_id, bool dra
 Task<Result<std::map<std::string, bool>>> MemoryStore::drains() {
     const std::lock_guard lock(mutex_);
     co_return drains_;
+}
+
+Task<Result<std::string>> MemoryStore::memory_name(const std::string& candidate) {
+    const std::lock_guard lock(mutex_);
+    if (memory_name_.empty()) memory_name_ = candidate;
+    co_return memory_name_;
 }
 
 Task<Result<void>> MemoryStore::append_event(std::string, std::string, std::string) {

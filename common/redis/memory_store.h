@@ -29,6 +29,7 @@ class MemoryStore final : public MetadataStore {
     Task<Result<void>> erase_session(const SessionKey& key) override;
     Task<Result<void>> set_drained(const std::string& node_id, bool drained) override;
     Task<Result<std::map<std::string, bool>>> drains() override;
+    Task<Result<std::string>> memory_name(const std::string& candidate) override;
     Task<Result<void>> append_event(std::string kind, std::string subject,
                                     std::string detail) override;
     bool up() const override { return true; }
@@ -52,6 +53,7 @@ class MemoryStore final : public MetadataStore {
     std::unordered_map<SessionKey, Entry<SessionRecord>> sessions_;
     std::size_t sweep_at_ = 1024;
     std::map<std::string, bool> drains_;
+    std::string memory_name_;
 };
 
 }  // namespace hearth

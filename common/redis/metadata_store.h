@@ -20,8 +20,8 @@ class MetadataStore {
   public:
     virtual ~MetadataStore() = default;
 
-    // Keys under hearth:{cluster}: node:<id>, nodes (index set), drains (hash), session:<key>,
-    // events (design §9).
+    // Keys under hearth:{cluster}: node:<id>, nodes (index set), drains (hash), memory (text),
+    // session:<key>, events (design §9).
     virtual Task<Result<void>> publish_node(const NodeRecord& record,
                                             std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<void>> remove_node(const std::string& node_id,
@@ -47,6 +47,10 @@ class MetadataStore {
     // from one that was told.
     virtual Task<Result<void>> set_drained(const std::string& node_id, bool drained) = 0;
     virtual Task<Result<std::map<std::string, bool>>> drains() = 0;
+
+    // Names the store's memory; `candidate` if nobody has named it. Another name than before: it
+    // has forgotten everything that it was told (flushed, or back without its data).
+    virtual Task<Result<std::string>> memory_name(const std::string& candidate) = 0;
 
     // A capped stream of joins, leaves, drains, moves: kind, subject, detail.
     virtual Task<Result<void>> append_event(std::string kind, std::string subject,

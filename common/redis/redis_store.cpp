@@ -31,14 +31,16 @@ constexpr std::string_view kForgetNode =
     "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end "
     "return redis.call('SREM', KEYS[2], ARGV[1])";
 
-// Unless Redis holds a higher epoch, so that a late write of an old owner does not undo a move.
-// KEYS: record; ARGV: epoch, ttl ms, then field, value, ...
+// Unless Redis holds a higher epoch, or this one for another node: a late write of an old owner
+// must not undo a move. KEYS: record; ARGV: epoch, ttl ms, node id, then field, value, ...
 constexpr std::string_view kPublishSession =
     "local kind = redis.call('TYPE', KEYS[1]).ok "
     "if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end "
     "local held = tonumber(redis.call('HGET', KEYS[1], 'epoch')) "
     "if held and held > tonumber(ARGV[1]) then return 0 end "
-    "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
+    "local node = redis.call('HGET', KEYS[1], 'node_id') "
+    "if held == tonumber(ARGV[1]) and node and node ~= '' and node ~= ARGV[3] then return 0 end "
+    "redis.call('HSET', KEYS[1], unpack(ARGV, 4)) "
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
     "return 1";
 
@@ -194,7 +196,8 @@ Task<Result<void>> RedisStore::publish_session(const SessionKey& key, const Sess
     const std::string name = prefix_ + "session:" + key.hex();
     const std::string epoch = std::to_string(record.epoch), ttl_ms = std::to_string(ttl.count());
     const FieldList fields = to_fields(record);
-    std::vector<std::string_view> argv = {"EVAL", kPublishSession, "1", name, epoch, ttl_ms};
+    std::vector<std::string_view> argv = {"EVAL", kPublishSession, "1",           name,
+                                          epoch,  ttl_ms,          record.node_id};
     append_fields(argv, fields);
     auto reply = co_await connection->command(format_command(argv), options_.command_timeout);
     co_return status_of(reply);
@@ -262,6 +265,19 @@ Task<Result<std::map<std::string, bool>>> RedisStore::drains() {
     std::map<std::string, bool> drains;
     for (const auto& [id, value] : fields_of(*reply)) drains[id] = value == "1";
     co_return drains;
+}
+
+Task<Result<std::string>> RedisStore::memory_name(const std::string& candidate) {
+    const auto connection = connection_;
+    const std::string name = prefix_ + "memory";
+    std::vector<std::string> commands;
+    commands.push_back(command_of("SET", name, candidate, "NX"));
+    commands.push_back(command_of("GET", name));
+    auto replies = co_await connection->pipeline(std::move(commands), options_.command_timeout);
+    if (!replies) co_return replies.error();
+    for (const Reply& reply : *replies)
+        if (reply.kind == Reply::Kind::kError) co_return error_of(reply);
+    co_return replies->back().text;
 }
 
 Task<Result<void>> RedisStore::append_event(std::string kind, std::string subject,

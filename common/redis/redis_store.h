@@ -49,6 +49,7 @@ class RedisStore final : public MetadataStore {
     Task<Result<void>> erase_session(const SessionKey& key) override;
     Task<Result<void>> set_drained(const std::string& node_id, bool drained) override;
     Task<Result<std::map<std::string, bool>>> drains() override;
+    Task<Result<std::string>> memory_name(const std::string& candidate) override;
     Task<Result<void>> append_event(std::string kind, std::string subject,
                                     std::string detail) override;
     bool up() const override;

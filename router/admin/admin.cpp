@@ -12,6 +12,7 @@
 #include "router/admin/requests.h"
 #include "router/admin/views.h"
 #include "router/members/loops.h"
+#include "router/placement/placer.h"
 #include "router/relay/refusal.h"
 
 namespace hearth {
@@ -20,7 +21,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::size_t kBodyBytesMax = 4 << 20;
-constexpr std::chrono::hours kPinTtl{24};
 
 struct Call {
     std::shared_ptr<RouterCore> core;

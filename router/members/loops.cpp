@@ -6,6 +6,7 @@
 #include "common/base/log.h"
 #include "router/members/dns_source.h"
 #include "router/members/file_source.h"
+#include "router/placement/reclaim.h"
 
 namespace hearth {
 namespace {
@@ -87,10 +88,14 @@ Task<void> share_drains(std::shared_ptr<RouterCore> core) {
 Task<void> poll_registry(std::shared_ptr<RouterCore> core) {
     bool up = true;
     bool more = true;
+    std::string memory;
     while (more) {
         const auto records = co_await core->store->nodes();
         if (core->background.ending()) break;
-        if (records.ok()) core->membership.apply(*records, core->clock.now());
+        if (records.ok())
+            core->membership.apply(*records, core->clock.now());
+        else
+            core->membership.note_outage();
         note_source(*core, Source::kRegistry, records.ok());
         if (records.ok() != up) {
             up = records.ok();
@@ -101,6 +106,7 @@ Task<void> poll_registry(std::shared_ptr<RouterCore> core) {
                           {{"error", records.error().message}});
         }
         if (up) co_await share_drains(core);
+        if (up && !core->background.ending()) co_await watch_memory(core, memory);
         if (core->background.ending()) break;
         more = co_await core->background.pause(milliseconds(core->config->membership_refresh_ms));
     }

@@ -189,14 +189,22 @@ void Membership::apply(const std::vector<NodeRecord>& records, MonotonicNs now) 
     }
     for (auto& [id, listed] : list)
         if (present.count(id) == 0 && !listed.absent_since) listed.absent_since = now;
-    std::erase_if(list, [now](const auto& entry) {
+    std::erase_if(list, [&](const auto& entry) {
         const std::optional<MonotonicNs>& since = entry.second.absent_since;
-        const bool gone = since && now - *since > kAbsenceGrace;
+        if (!since) return false;
+        const NodeStatus& status = *statuses_.at(entry.first);
+        const bool answers = status.health == NodeStatus::Health::kUp;
+        const bool gone = now - *since > (answers ? kAbsenceGraceUp : kAbsenceGrace);
         if (gone) log::info("node left", {{"node", entry.first}});
         return gone;
     });
     if (!first_answer_) first_answer_ = now;
     publish();
+}
+
+void Membership::note_outage() {
+    for (auto& [id, listed] : lists_[static_cast<std::size_t>(Source::kRegistry)])
+        listed.absent_since.reset();
 }
 
 void Membership::replace(Source source, const std::vector<StaticNode>& nodes, MonotonicNs now) {

@@ -73,13 +73,14 @@ std::shared_ptr<const Members> members_of(const std::shared_ptr<const Members>& 
 
 // One thread; a request loads the snapshot once and keeps it.
 // A node of the static list is always a member. A node of the store stays for `kAbsenceGrace` after
-// the first answer that lacks it, however long there was no answer before: a Redis that comes back
-// empty must not scatter the fleet's sessions until every node's next heartbeat. A node that has
-// really left refuses connections and is walked past meanwhile. File and DNS say exactly
-// who is there; bad or empty answers never get here.
+// the first answer that lacks it, and for `kAbsenceGraceUp` while it answers its probes: a Redis
+// that comes back empty must not scatter the fleet's sessions until every node's next heartbeat. A
+// node that has really left refuses connections and is walked past meanwhile. File and DNS say
+// exactly who is there; bad or empty answers never get here.
 class Membership {
   public:
     static constexpr MonotonicNs kAbsenceGrace = 5 * kSecond;
+    static constexpr MonotonicNs kAbsenceGraceUp = 60 * kSecond;
 
     explicit Membership(const std::vector<StaticNode>& fixed, std::vector<PoolSettings> pools = {},
                         HealthRules rules = {});
@@ -88,6 +89,8 @@ class Membership {
     // Takes the store's answer at time `now`. While the store is down nobody calls this, and the
     // last snapshot stands.
     void apply(const std::vector<NodeRecord>& records, MonotonicNs now);
+    // The store was down, or has lost its memory: absence counts anew from its next answer.
+    void note_outage();
     // Takes the whole answer of file or DNS.
     void replace(Source source, const std::vector<StaticNode>& nodes, MonotonicNs now);
 

@@ -11,7 +11,6 @@ constexpr std::size_t kNodesTriedMax = 3;
 // English text and JSON's own characters together; only predictions of waits depend on it.
 constexpr std::uint64_t kBytesPerToken = 4;
 // A claim stands this long for a node that has not served its first turn of the session yet.
-constexpr std::chrono::minutes kClaimTtl{10};
 // How long the node that a spill left is taken to hold the session's KV still.
 constexpr MonotonicNs kSpillReturn = 60 * kSecond;
 // The claim of one router at most may make another's turn decide anew.
@@ -118,7 +117,9 @@ Task<void> Placer::find(SessionKey session, std::uint64_t body_bytes) {
     session_ = session;
     prompt_tokens_ = static_cast<std::int64_t>(body_bytes / kBytesPerToken);
     const Binding* known = core_.bindings.find(session_);
-    bool trusted = known != nullptr && core_.clock.now() - known->confirmed < kLocalTrust;
+    bool trusted =
+        known != nullptr && core_.clock.now() - known->confirmed < kLocalTrust &&
+        (core_.store_forgot == 0 || core_.clock.now() - core_.store_forgot > kLocalTrust);
     first_turn_ = core_.store != nullptr && known == nullptr;
     consider();
     if (core_.store == nullptr) co_return;

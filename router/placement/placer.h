@@ -15,6 +15,9 @@ namespace hearth {
 // What this router remembers of a session is believed this long; then the store is asked again, in
 // case another router has moved it.
 constexpr MonotonicNs kLocalTrust = 5 * kSecond;
+// How long a claim stands until the node publishes the session itself; and a pin, at least.
+constexpr std::chrono::minutes kClaimTtl{10};
+constexpr std::chrono::hours kPinTtl{24};
 
 // Counts a turn on its node from the choice to the turn's end, whatever way that comes.
 class Reservation {

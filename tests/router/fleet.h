@@ -195,6 +195,11 @@ class SwitchedStore final : public MetadataStore {
     Task<Result<void>> set_drained(const std::string& id, bool drained) override {
         return store_.set_drained(id, drained);
     }
+    Task<Result<std::string>> memory_name(const std::string& candidate) override {
+        if (!on) co_return make_error(ErrorCode::kUnavailable, "switched off");
+        auto found = co_await store_.memory_name(candidate);
+        co_return found;
+    }
     Task<Result<std::map<std::string, bool>>> drains() override {
         if (!on) co_return make_error(ErrorCode::kUnavailable, "switched off");
         auto found = co_await store_.drains();

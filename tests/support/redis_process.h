@@ -163,6 +163,9 @@ class RedisProcess {
         const int null = open("/dev/null", O_RDWR);
         dup2(null, STDOUT_FILENO);
         dup2(null, STDERR_FILENO);
+        // A listener of the test that lives on in the server would take connections that nobody
+        // answers.
+        close_range(3, ~0U, 0);
         execvp(argv[0], argv.data());
         _exit(127);
     }

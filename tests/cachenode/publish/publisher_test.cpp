@@ -64,6 +64,9 @@ class SwitchedStore final : public MetadataStore {
         co_return Result<void>();
     }
     Task<Result<void>> set_drained(const std::string&, bool) override { co_return Result<void>(); }
+    Task<Result<std::string>> memory_name(const std::string& candidate) override {
+        co_return candidate;
+    }
     Task<Result<std::map<std::string, bool>>> drains() override {
         co_return std::map<std::string, bool>{};
     }

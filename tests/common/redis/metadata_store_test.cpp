@@ -233,6 +233,11 @@ TEST_P(MetadataStoreTest, EraseForgets) {
     EXPECT_EQ(owner(kKey), "b/1");
 }
 
+TEST_P(MetadataStoreTest, ItsMemoryKeepsTheFirstName) {
+    EXPECT_EQ(*run(store().memory_name("one")), "one");
+    EXPECT_EQ(*run(store().memory_name("two")), "one");
+}
+
 TEST_P(MetadataStoreTest, TheLastWordOnADrainStands) {
     EXPECT_TRUE(run(store().drains())->empty());
     ASSERT_TRUE(run(store().set_drained("node-a", true)).ok());
@@ -273,7 +278,9 @@ TEST_P(MetadataStoreTest, AgreesWithAModel) {
             case 3: {
                 publish(key, id, epoch);
                 const auto held = model_sessions.find(key);
-                if (held == model_sessions.end() || held->second.second <= epoch)
+                const bool same = held != model_sessions.end() && held->second.first == id;
+                if (held == model_sessions.end() || held->second.second < epoch ||
+                    (same && held->second.second == epoch))
                     model_sessions[key] = {id, epoch};
                 break;
             }

@@ -56,9 +56,15 @@ TEST(Membership, ASnapshotNeverChanges) {
     EXPECT_EQ(before->members[0].status, membership.now()->members[0].status);
 }
 
+// Its probes find nobody any more.
+void bring_down(const Membership& membership, const std::string& id) {
+    membership.now()->find(id)->status->health = NodeStatus::Health::kDown;
+}
+
 TEST(Membership, AnEmptyStoreIsNotBelievedAtOnce) {
     Membership membership({});
     membership.apply({record("a"), record("b")}, kSecond);
+    bring_down(membership, "b");
     membership.apply({}, 2 * kSecond);
     EXPECT_EQ(seated(membership), "a b");
     membership.apply({record("a")}, 3 * kSecond);
@@ -67,9 +73,14 @@ TEST(Membership, AnEmptyStoreIsNotBelievedAtOnce) {
     EXPECT_EQ(seated(membership), "a");
     // The grace begins anew with each absence, and an hour without an answer is none.
     membership.apply({record("a"), record("b")}, 10 * kSecond);
+    membership.apply({}, 11 * kSecond);
+    bring_down(membership, "b");
+    membership.note_outage();
     membership.apply({}, 3'600 * kSecond);
     EXPECT_EQ(seated(membership), "a b");
     membership.apply({}, 3'600 * kSecond + Membership::kAbsenceGrace + 1);
+    EXPECT_EQ(seated(membership), "a");  // Which answers still.
+    membership.apply({}, 3'600 * kSecond + Membership::kAbsenceGraceUp + 1);
     EXPECT_EQ(seated(membership), "");
 }
 
@@ -80,7 +91,7 @@ TEST(Membership, StaticNodesStay) {
     EXPECT_EQ(membership.now()->members[0].status->health, NodeStatus::Health::kUnknown);
     membership.apply({record("a")}, kSecond);
     membership.apply({}, 100 * kSecond);
-    membership.apply({}, 100 * kSecond + Membership::kAbsenceGrace + 1);
+    membership.apply({}, 100 * kSecond + Membership::kAbsenceGraceUp + 1);
     EXPECT_EQ(seated(membership), "s");
 }
 

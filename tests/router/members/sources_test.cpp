@@ -100,7 +100,7 @@ TEST(Sources, TheBetterOneCountsWholeAndTheOtherTakesOver) {
     membership.apply({record}, kSecond);
     EXPECT_EQ(membership.now()->find("a")->record.address, "registry:1");
     membership.apply({}, 2 * kSecond);
-    membership.apply({}, 2 * kSecond + Membership::kAbsenceGrace + 1);
+    membership.apply({}, 2 * kSecond + Membership::kAbsenceGraceUp + 1);
     membership.replace(Source::kFile, {}, kSecond);
     EXPECT_EQ(membership.now()->seats[0].weight, 2.0);
     EXPECT_EQ(membership.now()->find("a")->status, status);
