@@ -51,9 +51,15 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
 
 std::string RouterCore::fresh_id() {
     constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string id;
-    std::uint64_t bits = rng.next();
-    for (int i = 0; i < 16; ++i, bits >>= 4) id += kDigits[bits & 15];
+    std::string id = "00000000-0000-4000-8000-000000000000";
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < id.size(); ++i) {
+        if (i % 18 == 0) bits = rng.next();  // 15 or 16 digits come before the next.
+        if (id[i] == '-' || i == 14) continue;
+        // The first digit of the fourth group says the variant in its upper two bits.
+        id[i] = kDigits[i == 19 ? 8 | (bits & 3) : bits & 15];
+        bits >>= 4;
+    }
     return id;
 }
 

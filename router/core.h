@@ -29,7 +29,9 @@ struct RouterCore {
     RouterCore(asio::io_context& io, const RouterConfig& settings, MetadataStore* metadata,
                const Clock& time);
 
-    std::string fresh_id();  // 16 hex digits, for a request that brought no id.
+    // A random UUID (RFC 9562 version 4), for a request that brought no id: some servers refuse any
+    // other x-request-id.
+    std::string fresh_id();
     // Reads the settings again; from then on those that can change are in force. On an error, which
     // names file, line and field, all stays as it is. Blocks for the file.
     Result<ReloadReport> reload();
