@@ -10,7 +10,6 @@ namespace {
 constexpr std::size_t kNodesTriedMax = 3;
 // English text and JSON's own characters together; only predictions of waits depend on it.
 constexpr std::uint64_t kBytesPerToken = 4;
-// A claim stands this long for a node that has not served its first turn of the session yet.
 // How long the node that a spill left is taken to hold the session's KV still.
 constexpr MonotonicNs kSpillReturn = 60 * kSecond;
 // The claim of one router at most may make another's turn decide anew.
@@ -180,6 +179,9 @@ Task<bool> Placer::claim() {
     const auto stands = co_await core_.store->claim_session(session_, wanted, kClaimTtl);
     core_.metrics.looked_up(lookup_result(stands), seconds(core_.clock.now() - asked));
     if (!stands) {
+        // The answer is missing, the claim may stand all the same: whatever is done instead must be
+        // worth more, or the next turn would be sent after a claim that nobody followed.
+        doubtful_ = wanted;
         alone_ = true;
         first_turn_ = false;
         co_return false;
@@ -258,6 +260,8 @@ void Placer::remember(const Choice& choice) {
         if (alone_) binding.confirmed -= kLocalTrust;
         if (known != nullptr) binding.pin = known->pin;
     }
+    if (doubtful_ && doubtful_->node_id != node_id)
+        binding.epoch = std::max(binding.epoch, doubtful_->epoch + 1);
     binding.moved = false;
     core_.bindings.put(session_, std::move(binding));
 }

@@ -82,6 +82,7 @@ class Placer {
     std::int64_t prompt_tokens_ = 0;  // Estimate; 0 = unknown.
     bool first_turn_ = false;
     bool alone_ = false;  // The store does not answer: no exception can be agreed on.
+    std::optional<SessionRecord> doubtful_;  // Claimed, and no answer came.
     std::shared_ptr<const Members> members_;
     Decision decision_;
     std::vector<std::uint32_t> tried_;

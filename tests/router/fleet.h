@@ -149,11 +149,12 @@ struct Reply {
 
 constexpr const char* kTurn = R"({"model":"m","messages":[{"role":"user","content":"hi"}]})";
 
-// A store that can be switched off, as if Redis had died.
+// A store that can be switched off, as if Redis had died, or that answers claims too late.
 class SwitchedStore final : public MetadataStore {
   public:
     explicit SwitchedStore(const Clock& clock) : store_(clock) {}
     bool on = true;
+    bool late = false;
     int lookups = 0;
     MemoryStore& memory() { return store_; }
 
@@ -183,6 +184,7 @@ class SwitchedStore final : public MetadataStore {
         ++lookups;
         if (!on) co_return make_error(ErrorCode::kUnavailable, "switched off");
         auto stands = co_await store_.claim_session(key, record, ttl);
+        if (late) co_return make_error(ErrorCode::kTimeout, "too late");
         co_return stands;
     }
     Task<Result<void>> pin_session(const SessionKey& key, const std::string& id,

@@ -104,6 +104,32 @@ TEST_F(TurnTest, FirstTurnsAvoidTheBusyOfTheTwo) {
     EXPECT_GT(metric("hearth_router_route_decisions_total", "outcome=\"bound\""), 5);
 }
 
+// Redis did what it was told, but the router had gone home by then.
+TEST_F(TurnTest, AClaimThatWasAnsweredTooLateIsOverruled) {
+    add_nodes(2);
+    NodeRecord busy = record_of(*nodes_[0]);
+    busy.running = 20;
+    publish(busy);
+    publish(record_of(*nodes_[1]));
+    start_router(&store_);
+    wait_ready();
+    store_.late = true;
+    const auto where = round(40);
+    EXPECT_EQ(nodes_of(where), (std::set<std::string>{"node-1", "node-2"})) << "all went home";
+    store_.late = false;
+    EXPECT_EQ(round(40), where);
+    RouterServer other(io_, config_, &store_, clock_);
+    ASSERT_TRUE(other.start().ok());
+    ASSERT_TRUE(run(other.wait_ready(std::chrono::seconds(10))));
+    for (const auto& [name, at] : where) {
+        HeaderList headers{{"x-session-id", name}};
+        const Reply reply = run(
+            request(other.endpoint(), "POST", "/v1/chat/completions", std::move(headers), kTurn));
+        EXPECT_EQ(reply.route("node"), at);
+    }
+    finish(other.drain_and_stop(milliseconds(0)));
+}
+
 TEST_F(TurnTest, FirstTurnsAtOnceGoToOneNode) {
     start_with_store(3);
     for (const auto& node : nodes_)
