@@ -1,6 +1,8 @@
 // Names and helps as in the metric catalogue; what is counted per request keeps its handle.
 #include "router/metrics.h"
 
+#include <cmath>
+
 #include "common/config/version.h"
 
 namespace hearth {
@@ -17,6 +19,16 @@ const char* to_string(Affinity affinity) {
         case Affinity::kNew: return "new";
     }
     return "unknown";
+}
+
+// 48 bits, which a double holds exactly.
+double ring_digest(const Members& members) {
+    std::uint64_t digest = 0;
+    for (const Seat& seat : members.seats) {
+        const auto weight = std::llround(seat.weight * 1e6);
+        digest ^= (seat.node_hash ^ static_cast<std::uint64_t>(weight)) * 0x9e3779b97f4a7c15;
+    }
+    return static_cast<double>(digest >> 16);
 }
 
 }  // namespace
@@ -111,6 +123,27 @@ void RouterMetrics::aborted(Endpoint endpoint, const std::string& reason) {
     counter("hearth_router_aborted_requests_total", "Requests that ended early, by reason.",
             {{"route", to_string(endpoint)}, {"reason", reason}})
         .add();
+}
+
+void RouterMetrics::rerouted(const std::string& cause) {
+    counter("hearth_router_sessions_rerouted_total",
+            "Turns sent to another node than the one that holds the session, by cause.",
+            {{"reason", cause}})
+        .add();
+}
+
+void RouterMetrics::planned_change(double unix_s) {
+    metrics_
+        .gauge("hearth_router_planned_change_timestamp_seconds",
+               "Unix time of the last drain, undrain or change of a list of members.")
+        .set(unix_s);
+}
+
+void RouterMetrics::sessions_active(std::size_t count) {
+    metrics_
+        .gauge("hearth_router_sessions_active",
+               "Sessions of this router's memory with a turn within scale_up_idle_ms.")
+        .set(static_cast<double>(count));
 }
 
 void RouterMetrics::decided(Reason reason, KeySource source) {
@@ -241,6 +274,10 @@ void RouterMetrics::set_node(const std::string& node, const Member* member) {
     metrics_
         .gauge("hearth_router_node_in_flight", "Requests this router has open to a node.", labels)
         .set(static_cast<double>(open));
+    metrics_
+        .gauge("hearth_router_node_id_conflicts",
+               "Times that a node's id was published by two live processes in turn.", labels)
+        .set(member != nullptr ? member->status->id_conflicts : 0);
 }
 
 void RouterMetrics::set_shares(const Members& members) {
@@ -258,8 +295,11 @@ void RouterMetrics::set_shares(const Members& members) {
             .gauge("hearth_router_ring_ownership_ratio",
                    "Share of its pool's sessions whose home a node is.", {{"node", node}})
             .set(shares[node]);
-    metrics_.gauge("hearth_router_ring_version", "Grows with each change of the members.")
-        .set(static_cast<double>(members.version));
+    metrics_
+        .gauge(
+            "hearth_router_ring_version",
+            "Digest of the nodes that take turns and their weights: equal on routers that agree.")
+        .set(ring_digest(members));
 }
 
 std::string RouterMetrics::expose(const Members& members, bool directory_up) {

@@ -40,6 +40,10 @@ class RouterMetrics {
     void node_answered(const std::string& node, int code);  // 0 = it did not.
     void ejected(const std::string& node, const std::string& reason);
     void panicked();
+    // `cause`: one of Placer's; a session whose KV is on another node than its turn.
+    void rerouted(const std::string& cause);
+    void planned_change(double unix_s);  // An operator's drain, or another list of members.
+    void sessions_active(std::size_t count);
     // `at`: Unix time in seconds of a source's last good answer.
     void source_read(const std::string& source, bool good, double at);
     void retried(const std::string& reason);

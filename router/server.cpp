@@ -71,6 +71,8 @@ Task<void> serve_probe(std::shared_ptr<RouterCore> core, ServerExchange& exchang
     }
     if (path == "/metrics") {
         const bool directory_up = core->store != nullptr && core->store->up();
+        const MonotonicNs idle = core->config->scale_up_idle_ms * kMs;
+        core->metrics.sessions_active(core->bindings.used_since(core->clock.now() - idle));
         std::string text = core->metrics.expose(*core->membership.now(), directory_up);
         co_await answer(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
         co_return;

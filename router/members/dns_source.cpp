@@ -20,10 +20,20 @@ namespace {
 
 constexpr std::size_t kNodesMax = 4096;
 constexpr std::string_view kSrvPrefix = "srv:";
+// Of one server's answer, and how often each is asked: whoever waits for a name server that is gone
+// waits for seconds, not for resolv.conf's half a minute.
+constexpr int kAnswerSeconds = 1;
+constexpr int kAsked = 2;
+
+void be_brief(struct __res_state& state) {
+    state.retrans = kAnswerSeconds;
+    state.retry = kAsked;
+}
 
 Result<std::vector<StaticNode>> nodes_of_host(const std::string& source) {
     const auto parts = split_host_port(source);
     if (!parts) return parts.error();
+    if (::res_init() == 0) be_brief(_res);  // This thread's own; getaddrinfo heeds it.
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* list = nullptr;
@@ -51,6 +61,7 @@ Result<std::vector<StaticNode>> nodes_of_host(const std::string& source) {
 Result<std::vector<StaticNode>> nodes_of_service(const std::string& name) {
     struct __res_state state {};
     if (::res_ninit(&state) != 0) return make_error(ErrorCode::kUnavailable, "no resolver");
+    be_brief(state);
     std::array<unsigned char, 65536> answer;
     const int length =
         ::res_nquery(&state, name.c_str(), ns_c_in, ns_t_srv, answer.data(), answer.size());

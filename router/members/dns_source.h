@@ -17,8 +17,8 @@ namespace hearth {
 // scatter sessions.
 Result<std::vector<StaticNode>> nodes_from_dns(const std::vector<std::string>& names);
 
-// Owned by one coroutine. One question at a time; its end waits for the resolver, which gives up
-// after the time that resolv.conf allows.
+// Owned by one coroutine. One question at a time; its end waits for the resolver, which cannot be
+// interrupted but gives up after two seconds for each name server.
 class DnsSource {
   public:
     explicit DnsSource(std::vector<std::string> names) : names_(std::move(names)) {}

@@ -13,9 +13,12 @@ namespace {
 
 using std::chrono::milliseconds;
 
+double unix_seconds(const RouterCore& core) {
+    return static_cast<double>(core.clock.unix_now()) * 1e-3;
+}
+
 void note_source(RouterCore& core, Source source, bool good) {
-    const double at = static_cast<double>(core.clock.unix_now()) * 1e-3;
-    core.metrics.source_read(to_string(source), good, at);
+    core.metrics.source_read(to_string(source), good, unix_seconds(core));
 }
 
 Task<void> probe_node(std::shared_ptr<RouterCore> core, Member member) {
@@ -120,11 +123,13 @@ Task<void> watch_file(std::shared_ptr<RouterCore> core) {
         const auto nodes = file.look();
         if (nodes.has_value()) {
             note_source(*core, Source::kFile, nodes->ok());
-            if (nodes->ok())
+            if (nodes->ok()) {
                 core->membership.replace(Source::kFile, **nodes, core->clock.now());
-            else
+                core->metrics.planned_change(unix_seconds(*core));
+            } else {
                 log::error("members_file is bad; the members before stand",
                            {{"error", nodes->error().message}});
+            }
         }
         more = co_await core->background.pause(kLook);
     }
@@ -188,6 +193,7 @@ void Attempt::end(Verdict verdict) {
 
 Task<Result<void>> set_drain(std::shared_ptr<RouterCore> core, std::string node_id, bool drained) {
     const bool news = core->membership.set_drained(node_id, drained);
+    if (news) core->metrics.planned_change(unix_seconds(*core));
     if (news) log::info(drained ? "node is drained" : "node is undrained", {{"node", node_id}});
     if (core->store == nullptr) co_return Result<void>{};
     core->membership.note_told(node_id, false);  // Until the answer, however that comes.

@@ -165,7 +165,15 @@ void Membership::note_registered(const NodeRecord& record, const Listed* before,
     const bool restarted = before != nullptr && before->record.generation != record.generation;
     // A node that has just written its first record is up until a probe says otherwise.
     if (before == nullptr) status.health = NodeStatus::Health::kUp;
-    if (restarted) note_restart(status, rules_, now);
+    if (restarted) {
+        note_restart(status, rules_, now);
+        if (record.generation == status.generation_before && ++status.id_conflicts == 1)
+            log::error("two nodes publish under one id; give each its own node_id",
+                       {{"node", record.node_id},
+                        {"address", record.address},
+                        {"and", before->record.address}});
+        status.generation_before = before->record.generation;
+    }
     if (before == nullptr || restarted || before->record.state != record.state)
         log::info("node", {{"node", record.node_id},
                            {"address", record.address},

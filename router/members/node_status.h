@@ -35,6 +35,10 @@ struct NodeStatus {
     // Of those, what was sent since the node's record last changed; and how often it has.
     std::int64_t unpublished_tokens = 0;
     std::uint64_t record_changes = 0;
+    // The generation before this one; a process that was replaced never publishes again, so if it
+    // does, two live ones share the id.
+    std::string generation_before;
+    int id_conflicts = 0;
 
     // By this router's opinion alone, panic or not.
     bool sound() const {

@@ -15,6 +15,12 @@ const Binding* Bindings::peek(const SessionKey& key) const {
     return found == index_.end() ? nullptr : &found->second->second;
 }
 
+std::size_t Bindings::used_since(MonotonicNs since) const {
+    std::size_t count = 0;
+    for (auto at = order_.begin(); at != order_.end() && at->second.used >= since; ++at) ++count;
+    return count;
+}
+
 void Bindings::put(const SessionKey& key, Binding binding) {
     if (capacity_ == 0) return;
     if (const auto found = index_.find(key); found != index_.end()) {

@@ -18,6 +18,7 @@ struct Binding {
     std::int64_t epoch = 0;       // Of the store's record, or one above when we moved it.
     bool moved = false;           // From a node's word; the next turn there settles it.
     MonotonicNs confirmed = 0;    // When a turn or the store last said so.
+    MonotonicNs used = 0;         // When a turn last went there.
     std::string generation = {};  // Of the node, from the store; empty = unknown.
     std::int64_t tokens = 0;      // KV of the session there, from the store; 0 = unknown.
     std::string pin = {};         // Node id that an operator wants it on.
@@ -41,6 +42,8 @@ class Bindings {
     // Replaces what is known, save for a binding of a higher epoch.
     void put(const SessionKey& key, Binding binding);
     std::size_t size() const { return order_.size(); }
+    // Sessions whose last turn was at `since` or later; as many steps.
+    std::size_t used_since(MonotonicNs since) const;
     template <typename Visit>
     void each(const Visit& visit) const {
         for (const auto& [key, binding] : order_) visit(key, binding);

@@ -120,6 +120,7 @@ Task<void> Placer::find(SessionKey session, std::uint64_t body_bytes) {
         known != nullptr && core_.clock.now() - known->confirmed < kLocalTrust &&
         (core_.store_forgot == 0 || core_.clock.now() - core_.store_forgot > kLocalTrust);
     first_turn_ = core_.store != nullptr && known == nullptr;
+    if (known != nullptr) holder_ = known->node_id, spilled_from_ = known->left;
     consider();
     if (core_.store == nullptr) co_return;
     if (known != nullptr && decision_.choice && decision_.choice->reason != Reason::kSpill &&
@@ -187,6 +188,7 @@ Task<bool> Placer::claim() {
         co_return false;
     }
     const bool ours = stands->node_id == wanted.node_id && stands->epoch == wanted.epoch;
+    if (!ours) holder_ = stands->node_id;
     const bool served = stands->tokens > 0 && wanted.tokens == 0;
     const Binding* known = core_.bindings.find(session_);
     Binding binding = binding_of(core_, session_, *stands, known, *members_);
@@ -227,8 +229,30 @@ Reservation Placer::reserve(const Choice& choice) {
     const bool holds = known != nullptr && known->node_id == member(choice).record.node_id;
     const std::int64_t reused = holds ? known->tokens : 0;
     tried_.push_back(choice.seat);
+    note_reroute(choice);
     remember(choice);
     return Reservation(member(choice), std::max<std::int64_t>(0, prompt_tokens_ - reused));
+}
+
+// Counts a turn that does not go to the node that holds its session.
+void Placer::note_reroute(const Choice& choice) {
+    const std::string& node_id = member(choice).record.node_id;
+    if (!holder_.empty() && holder_ != node_id) {
+        const Member* holder = members_->find(holder_);
+        const char* cause = "scale_out";
+        if (tried_.size() > 1 || holder == nullptr || !holder->status->usable())
+            cause = "node_down";
+        else if (choice.reason == Reason::kSpill || node_id == spilled_from_)
+            cause = "overload_spill";
+        else if (choice.reason == Reason::kPinned)
+            cause = "operator";
+        else if (!members_->seat_of(holder_))
+            cause = "planned_drain";
+        else if (choice.reason == Reason::kMoved)
+            cause = "moved";
+        core_.metrics.rerouted(cause);
+    }
+    holder_ = node_id;
 }
 
 void Placer::moved(const std::string& node_id) {
@@ -263,6 +287,7 @@ void Placer::remember(const Choice& choice) {
     if (doubtful_ && doubtful_->node_id != node_id)
         binding.epoch = std::max(binding.epoch, doubtful_->epoch + 1);
     binding.moved = false;
+    binding.used = core_.clock.now();
     core_.bindings.put(session_, std::move(binding));
 }
 

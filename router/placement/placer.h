@@ -72,6 +72,7 @@ class Placer {
     Task<bool> claim();
     Task<void> ask_again();
     SessionRecord wish(const Choice& choice) const;
+    void note_reroute(const Choice& choice);
     void remember(const Choice& choice);
 
     std::shared_ptr<const Members> candidates() const;
@@ -80,6 +81,8 @@ class Placer {
     std::string model_;  // Of several pools' models; empty = there is one pool.
     SessionKey session_;
     std::int64_t prompt_tokens_ = 0;  // Estimate; 0 = unknown.
+    std::string holder_;              // Node that has the session, as far as we know; empty = none.
+    std::string spilled_from_;        // And the one that it was spilled from before.
     bool first_turn_ = false;
     bool alone_ = false;  // The store does not answer: no exception can be agreed on.
     std::optional<SessionRecord> doubtful_;  // Claimed, and no answer came.

@@ -33,6 +33,22 @@ TEST(RouterConfig, Reads) {
     EXPECT_EQ(config->nodes[1].weight, 2.5);
 }
 
+TEST(RouterConfig, ReadsMembersAndHealth) {
+    const auto config = load(
+        "pools:\n  - {name: p, models: [m], aliases: [fast], nodes: [gpu-a, 'big-*']}\n"
+        "dns: ['srv:_h._tcp.x', 'h.x:8001']\ndns_refresh_ms: 2s\nmembers_file: /etc/m.yaml\n"
+        "eject_failures: 3\neject_ms: 1s\neject_ms_max: 2s\nnode_in_flight_max: 8\n");
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    ASSERT_EQ(config->pools.size(), 1u);
+    EXPECT_EQ(config->pools[0].aliases, std::vector<std::string>{"fast"});
+    EXPECT_EQ(config->pools[0].nodes, (std::vector<std::string>{"gpu-a", "big-*"}));
+    EXPECT_EQ(config->dns.size(), 2u);
+    EXPECT_EQ(config->members_file, "/etc/m.yaml");
+    EXPECT_EQ(config->eject_failures, 3);
+    EXPECT_EQ(config->eject_ms_max, 2'000);
+    EXPECT_EQ(config->node_in_flight_max, 8);
+}
+
 TEST(RouterConfig, RefusesAndNamesTheField) {
     const std::pair<const char*, const char*> cases[] = {
         {"listen: nowhere\n", "listen"},
@@ -52,6 +68,17 @@ TEST(RouterConfig, RefusesAndNamesTheField) {
         {"nodes: [{id: a, address: 'h:1', weight: heavy}]\n", "weight"},
         {"nodes: [{id: a, address: 'h:1', wieght: 1}]\n", "wieght"},
         {"tenants: [{name: a, keys: [secret]}]\n", "keys"},
+        {"pools: [{name: p, models: [m]}, {name: p, models: [n]}]\n", "two pools"},
+        {"pools: [{name: p, models: [m]}, {name: q, models: [n], aliases: [m]}]\n", "'m'"},
+        {"pools: [{name: p, model: [m]}]\n", "model"},
+        {"dns: [nowhere]\n", "dns"},
+        {"dns: ['srv:']\n", "dns"},
+        {"dns_refresh_ms: 1ms\n", "dns_refresh_ms"},
+        {"eject_ms: 0ms\n", "eject_ms"},
+        {"eject_ms: 2m\neject_ms_max: 1m\n", "eject_ms_max"},
+        {"ejected_max_percent: 101\n", "ejected_max_percent"},
+        {"eject_failures: -1\n", "eject_failures"},
+        {"node_in_flight_max: many\n", "node_in_flight_max"},
         {"tenants: [{name: a, keys: {b: c}}]\n", "list of scalars"},
         {"tenants: [{name: a, keys: [[b]]}]\n", "list of scalars"},
         {"head_timeout_ms: 1ms\n", "head_timeout_ms"},

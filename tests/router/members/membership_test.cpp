@@ -107,6 +107,24 @@ TEST(Membership, ARestartedNodeIsUp) {
     EXPECT_TRUE(status->usable());
 }
 
+TEST(Membership, TwoNodesUnderOneIdAreNoticed) {
+    Membership membership({});
+    const auto publish = [&](const std::string& generation) {
+        NodeRecord record;
+        record.node_id = "a";
+        record.generation = generation;
+        record.state = NodeState::kReady;
+        membership.apply({record}, kSecond);
+        return membership.now()->find("a")->status->id_conflicts;
+    };
+    EXPECT_EQ(publish("1"), 0);
+    EXPECT_EQ(publish("2"), 0) << "a restart";
+    EXPECT_EQ(publish("2"), 0);
+    EXPECT_EQ(publish("3"), 0) << "another one";
+    EXPECT_EQ(publish("2"), 1);
+    EXPECT_EQ(publish("3"), 2);
+}
+
 TEST(Membership, LoadCountsWhatWasPublishedAndWhatWeSent) {
     Membership membership({});
     NodeRecord busy = record("a");

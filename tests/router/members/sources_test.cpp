@@ -1,6 +1,9 @@
 // The watched file, DNS answers by their bytes, how sources merge, and pools.
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "common/base/rng.h"
 #include "router/members/dns_source.h"
 #include "router/members/file_source.h"
@@ -85,6 +88,38 @@ TEST(DnsSource, AddressesBecomeNodes) {
         found = found ||
                 (node.address == "127.0.0.1:8001" && node.node_id == "localhost.127.0.0.1-8001");
     EXPECT_TRUE(found);
+}
+
+// The file as its writers leave it: replaced at once, cut short, gone, back.
+TEST(FileSource, LooksWhenItChangesAndABadFileIsAnError) {
+    const std::string path = testing::TempDir() + "hearth_members.yaml";
+    const auto write = [&](const std::string& text) {
+        std::ofstream(path + ".new") << text;
+        std::filesystem::rename(path + ".new", path);
+    };
+    std::filesystem::remove(path);
+    FileSource file(path);
+    auto seen = file.look();
+    ASSERT_TRUE(seen && !seen->ok());
+    EXPECT_NE(seen->error().message.find(path), std::string::npos);
+    EXPECT_FALSE(file.look()) << "an absent file is told once";
+    write("nodes: [{id: a, address: 'h:1'}]\n");
+    seen = file.look();
+    ASSERT_TRUE(seen && seen->ok());
+    EXPECT_EQ((**seen)[0].node_id, "a");
+    EXPECT_FALSE(file.look());
+    write("nodes: [{id: b, address: 'h:1'}]\n");  // As long as before, and perhaps as old.
+    seen = file.look();
+    ASSERT_TRUE(seen && seen->ok());
+    EXPECT_EQ((**seen)[0].node_id, "b");
+    write("nodes: [{id: b, addr");
+    seen = file.look();
+    ASSERT_TRUE(seen && !seen->ok());
+    EXPECT_NE(seen->error().message.find(path + ":1:"), std::string::npos) << seen->error().message;
+    EXPECT_FALSE(file.look()) << "not again and again";
+    std::filesystem::remove(path);
+    seen = file.look();
+    ASSERT_TRUE(seen && !seen->ok());
 }
 
 TEST(Sources, TheBetterOneCountsWholeAndTheOtherTakesOver) {
