@@ -47,7 +47,9 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
       collector(io),
       spans(metrics),
       background(io),
-      rng(random_seed()) {}
+      rng(random_seed()) {
+    if (store != nullptr) metrics.use_store();
+}
 
 std::string RouterCore::fresh_id() {
     constexpr std::string_view kDigits = "0123456789abcdef";

@@ -73,8 +73,6 @@ RouterMetrics::RouterMetrics() {
                            {{"priority", hearth::to_string(priority)}});
     queued_ = metrics_.histogram("hearth_router_queue_duration_seconds",
                                  "Time spent waiting for an admission slot.", buckets::kQueue);
-    directory_up_ = metrics_.gauge("hearth_directory_up",
-                                   "1 when the metadata store answers, 0 when routing without it.");
     metrics_
         .gauge("hearth_build_info", "Build information; value is always 1.",
                {{"component", "router"}, {"version", version()}, {"revision", revision()}})
@@ -82,6 +80,36 @@ RouterMetrics::RouterMetrics() {
     lookup_ = metrics_.histogram("hearth_directory_operation_duration_seconds",
                                  "Round trip to the metadata store.", buckets::kLookup,
                                  {{"op", "lookup"}});
+    start_at_zero();
+}
+
+// A counter that appears with its first event hides that event from rate() and increase().
+void RouterMetrics::start_at_zero() {
+    for (const Endpoint endpoint : {Endpoint::kChatCompletions, Endpoint::kCompletions})
+        for (const char* reason :
+             {"client_gone", "deadline", "node_lost", "slow_client", "shutdown"})
+            aborted(endpoint, reason, 0);
+    for (const char* reason : {"connect", "busy", "node_lost", "stale_connection"})
+        retried(reason, 0);
+    for (const char* cause : {"node_lost", "stalled", "given_up"}) continued(cause, 0);
+    for (const char* reason :
+         {"queue_full", "queue_timeout", "rate_limit", "no_node", "node_full", "retry_budget",
+          "body_too_large", "body_memory", "model_not_found", "unauthorized", "forbidden"})
+        rejected(reason, 0);
+    for (const char* cause :
+         {"node_down", "planned_drain", "scale_out", "overload_spill", "operator", "moved"})
+        rerouted(cause, 0);
+    for (const char* result : {"exported", "refused", "dropped"}) spans(result, 0);
+    panicked(0);
+    planned_change(0);
+}
+
+void RouterMetrics::use_store() {
+    directory_up_ = metrics_.gauge("hearth_directory_up",
+                                   "1 when the metadata store answers, 0 when routing without it.");
+    with_store_ = true;
+    for (const char* result : {"ok", "timeout", "error"}) lookups(result);
+    store_forgot(0);
 }
 
 Counter RouterMetrics::counter(Text name, Text help, const Labels& labels) {
@@ -119,17 +147,17 @@ void RouterMetrics::overhead(Endpoint endpoint, double seconds) {
     overhead_[static_cast<std::size_t>(endpoint)].observe(seconds);
 }
 
-void RouterMetrics::aborted(Endpoint endpoint, const std::string& reason) {
+void RouterMetrics::aborted(Endpoint endpoint, const std::string& reason, double by) {
     counter("hearth_router_aborted_requests_total", "Requests that ended early, by reason.",
             {{"route", to_string(endpoint)}, {"reason", reason}})
-        .add();
+        .add(by);
 }
 
-void RouterMetrics::rerouted(const std::string& cause) {
+void RouterMetrics::rerouted(const std::string& cause, double by) {
     counter("hearth_router_sessions_rerouted_total",
             "Turns sent to another node than the one that holds the session, by cause.",
             {{"reason", cause}})
-        .add();
+        .add(by);
 }
 
 void RouterMetrics::planned_change(double unix_s) {
@@ -165,16 +193,16 @@ void RouterMetrics::node_answered(const std::string& node, int code) {
     place->second.add();
 }
 
-void RouterMetrics::ejected(const std::string& node, const std::string& reason) {
+void RouterMetrics::ejected(const std::string& node, const std::string& reason, double by) {
     counter("hearth_router_node_ejections_total", "Times a node was ejected, by reason.",
             {{"node", node}, {"reason", reason}})
-        .add();
+        .add(by);
 }
 
-void RouterMetrics::panicked() {
+void RouterMetrics::panicked(double by) {
     counter("hearth_router_panics_total",
             "Times too few nodes of a pool were usable and all were used.", {})
-        .add();
+        .add(by);
 }
 
 void RouterMetrics::source_read(const std::string& source, bool good, double at) {
@@ -189,23 +217,23 @@ void RouterMetrics::source_read(const std::string& source, bool good, double at)
             .set(at);
 }
 
-void RouterMetrics::retried(const std::string& reason) {
+void RouterMetrics::retried(const std::string& reason, double by) {
     counter("hearth_router_retries_total",
             "Requests sent again before any byte of an answer had reached the client.",
             {{"reason", reason}})
-        .add();
+        .add(by);
 }
 
-void RouterMetrics::continued(const std::string& cause) {
+void RouterMetrics::continued(const std::string& cause, double by) {
     counter("hearth_router_streams_continued_total",
             "Broken streams that were sent to an heir to be gone on with.", {{"cause", cause}})
-        .add();
+        .add(by);
 }
 
-void RouterMetrics::rejected(const std::string& reason) {
+void RouterMetrics::rejected(const std::string& reason, double by) {
     counter("hearth_router_admission_rejected_total", "Requests the router refused, by reason.",
             {{"reason", reason}})
-        .add();
+        .add(by);
 }
 
 void RouterMetrics::queue_depth(Priority priority, std::size_t waiting) {
@@ -251,17 +279,20 @@ void RouterMetrics::spans(const std::string& result, std::size_t count) {
         .add(static_cast<double>(count));
 }
 
-void RouterMetrics::store_forgot() {
+void RouterMetrics::store_forgot(double by) {
     counter("hearth_directory_memory_losses_total",
             "Times the metadata store was found to have forgotten everything.", {})
-        .add();
+        .add(by);
 }
 
 void RouterMetrics::looked_up(const std::string& result, double seconds) {
     lookup_.observe(seconds);
-    counter("hearth_directory_operations_total", "Metadata operations by kind and result.",
-            {{"op", "lookup"}, {"result", result}})
-        .add();
+    lookups(result).add();
+}
+
+Counter RouterMetrics::lookups(const std::string& result) {
+    return counter("hearth_directory_operations_total", "Metadata operations by kind and result.",
+                   {{"op", "lookup"}, {"result", result}});
 }
 
 void RouterMetrics::set_node(const std::string& node, const Member* member) {
@@ -278,6 +309,7 @@ void RouterMetrics::set_node(const std::string& node, const Member* member) {
         .gauge("hearth_router_node_id_conflicts",
                "Times that a node's id was published by two live processes in turn.", labels)
         .set(member != nullptr ? member->status->id_conflicts : 0);
+    for (const char* reason : {"connect", "timeout", "died", "5xx"}) ejected(node, reason, 0);
 }
 
 void RouterMetrics::set_shares(const Members& members) {
@@ -303,7 +335,7 @@ void RouterMetrics::set_shares(const Members& members) {
 }
 
 std::string RouterMetrics::expose(const Members& members, bool directory_up) {
-    directory_up_.set(directory_up ? 1 : 0);
+    if (with_store_) directory_up_.set(directory_up ? 1 : 0);
     std::map<std::string, int> states = {
         {"active", 0}, {"ejected", 0}, {"joining", 0}, {"draining", 0}};
     for (const Member& member : members.members) {

@@ -28,6 +28,8 @@ constexpr std::size_t kAffinities = 3;
 class RouterMetrics {
   public:
     RouterMetrics();
+    // There is a metadata store: hearth_directory_* tells of it.
+    void use_store();
 
     void request_started(Endpoint endpoint);
     // `code`: what was sent, or 499 when the client left before the end.
@@ -35,20 +37,20 @@ class RouterMetrics {
     void request_size(Endpoint endpoint, std::size_t bytes);
     void first_byte(Endpoint endpoint, Affinity affinity, double seconds);
     void overhead(Endpoint endpoint, double seconds);
-    void aborted(Endpoint endpoint, const std::string& reason);
+    void aborted(Endpoint endpoint, const std::string& reason, double by = 1);
     void decided(Reason reason, KeySource source);
     void node_answered(const std::string& node, int code);  // 0 = it did not.
-    void ejected(const std::string& node, const std::string& reason);
-    void panicked();
+    void ejected(const std::string& node, const std::string& reason, double by = 1);
+    void panicked(double by = 1);
     // `cause`: one of Placer's; a session whose KV is on another node than its turn.
-    void rerouted(const std::string& cause);
+    void rerouted(const std::string& cause, double by = 1);
     void planned_change(double unix_s);  // An operator's drain, or another list of members.
     void sessions_active(std::size_t count);
     // `at`: Unix time in seconds of a source's last good answer.
     void source_read(const std::string& source, bool good, double at);
-    void retried(const std::string& reason);
-    void continued(const std::string& cause);
-    void rejected(const std::string& reason);
+    void retried(const std::string& reason, double by = 1);
+    void continued(const std::string& cause, double by = 1);
+    void rejected(const std::string& reason, double by = 1);
     void queue_depth(Priority priority, std::size_t waiting);
     void queued_for(double seconds);
     // `tenant`: a configured name or "other", never a client's text.
@@ -56,7 +58,7 @@ class RouterMetrics {
     // `unix_s`: of the attempt; `hash`: of the settings in force.
     void reloaded(bool good, double unix_s, const std::string& hash);
     void spans(const std::string& result, std::size_t count);  // exported, refused or dropped.
-    void store_forgot();  // The metadata store has lost its memory.
+    void store_forgot(double by = 1);  // The metadata store has lost its memory.
     void looked_up(const std::string& result, double seconds);
 
     // Prometheus text, with the gauges as of now.
@@ -65,6 +67,8 @@ class RouterMetrics {
   private:
     using Text = const char*;
     Counter counter(Text name, Text help, const Labels& labels);
+    Counter lookups(const std::string& result);
+    void start_at_zero();
     void set_node(const std::string& node, const Member* member);
     void set_shares(const Members& members);
 
@@ -77,6 +81,7 @@ class RouterMetrics {
     std::array<Gauge, kPriorities> queue_depth_;
     Histogram queued_;
     Gauge directory_up_;
+    bool with_store_ = false;
     std::string config_hash_;
     Histogram lookup_;
     std::map<std::tuple<Endpoint, int, bool>, Counter> requests_;
