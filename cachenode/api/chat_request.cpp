@@ -1,6 +1,7 @@
 // Chat and completion requests: the table of fields, their ranges, and the ones we must refuse.
 #include "cachenode/api/chat_request.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/json/array.hpp>
 #include <charconv>
@@ -20,6 +21,11 @@ constexpr std::size_t kStopsMax = 4;
 constexpr std::size_t kStopBytesMax = 1024;
 constexpr std::size_t kStopIdsMax = 128;
 constexpr std::size_t kBiasMax = 1024;
+constexpr std::int64_t kChoicesMax = 16;
+constexpr std::size_t kMetadataMax = 16;
+constexpr std::size_t kMetadataKeyBytesMax = 64;
+constexpr std::size_t kMetadataValueBytesMax = 512;
+constexpr std::size_t kIgnoredMax = 16;
 
 std::string indexed(std::string_view name, std::size_t i) {
     return std::string(name) + "[" + std::to_string(i) + "]";
@@ -66,10 +72,9 @@ void refuse_unsupported(FieldReader& reader) {
         refuse(reader, "modalities", "must be [\"text\"]");
     bool store = false;
     if (reader.read("store", store) && store) refuse(reader, "store", "is not supported");
-    std::int64_t one = 1;
-    for (const std::string_view name : {"n", "best_of"})
-        if (reader.read(name, 1, 128, one) && one != 1)
-            reader.fail(name, "unsupported_value", "must be 1");
+    std::int64_t best_of = 1;
+    if (reader.read("best_of", 1, 128, best_of) && best_of != 1)
+        reader.fail("best_of", "unsupported_value", "must be 1");
 }
 
 void read_response_format(FieldReader& reader) {
@@ -150,6 +155,106 @@ void read_stream(FieldReader& reader, TurnOptions& out) {
     reader.take(nested.error());
 }
 
+// Who asks, and what the client's own books say: not used here (the router derives the session from
+// some), but judged, so that a mistake shows.
+void check_labels(FieldReader& reader) {
+    std::string text;
+    for (const std::string_view name :
+         {"user", "prompt_cache_key", "safety_identifier", "previous_response_id", "session_id",
+          "conversation_id", "service_tier", "prompt_cache_retention", "verbosity",
+          "reasoning_effort"})
+        reader.read(name, text);
+    const json::value* metadata = reader.find("metadata");
+    if (metadata == nullptr) return;
+    if (!metadata->is_object()) return reader.fail_type("metadata", "an object");
+    if (metadata->get_object().size() > kMetadataMax)
+        return reader.fail("metadata", "invalid_value", "must hold at most 16 pairs");
+    for (const auto& [key, value] : metadata->get_object()) {
+        const std::string name = "metadata." + to_valid_utf8({key.data(), key.size()});
+        if (key.size() > kMetadataKeyBytesMax)
+            return reader.fail("metadata", "invalid_value", "has a key of more than 64 bytes");
+        if (!value.is_string()) return reader.fail_type(name, "a string");
+        if (value.get_string().size() > kMetadataValueBytesMax)
+            return reader.fail(name, "invalid_value", "must have at most 512 bytes");
+    }
+}
+
+// Every field that some endpoint reads, refuses or judges.
+constexpr std::array<std::string_view, 61> kKnown = {"audio",
+                                                     "best_of",
+                                                     "cache_prompt",
+                                                     "conversation",
+                                                     "conversation_id",
+                                                     "echo",
+                                                     "frequency_penalty",
+                                                     "function_call",
+                                                     "functions",
+                                                     "grammar",
+                                                     "guided_choice",
+                                                     "guided_grammar",
+                                                     "guided_json",
+                                                     "guided_regex",
+                                                     "ignore_eos",
+                                                     "json_schema",
+                                                     "logit_bias",
+                                                     "logprobs",
+                                                     "max_completion_tokens",
+                                                     "max_tokens",
+                                                     "messages",
+                                                     "metadata",
+                                                     "min_p",
+                                                     "min_tokens",
+                                                     "modalities",
+                                                     "model",
+                                                     "moderation",
+                                                     "n",
+                                                     "parallel_tool_calls",
+                                                     "prediction",
+                                                     "presence_penalty",
+                                                     "previous_response_id",
+                                                     "prompt",
+                                                     "prompt_cache_key",
+                                                     "prompt_cache_options",
+                                                     "prompt_cache_retention",
+                                                     "prompt_logprobs",
+                                                     "reasoning_effort",
+                                                     "repetition_penalty",
+                                                     "response_format",
+                                                     "safety_identifier",
+                                                     "seed",
+                                                     "service_tier",
+                                                     "session_id",
+                                                     "stop",
+                                                     "stop_token_ids",
+                                                     "store",
+                                                     "stream",
+                                                     "stream_options",
+                                                     "structured_outputs",
+                                                     "suffix",
+                                                     "temperature",
+                                                     "tool_choice",
+                                                     "tools",
+                                                     "top_k",
+                                                     "top_logprobs",
+                                                     "top_p",
+                                                     "truncation",
+                                                     "user",
+                                                     "verbosity",
+                                                     "web_search_options"};
+
+// For a header, so only plain names, and not endlessly many.
+void note_ignored(const json::object& body, std::vector<std::string>& out) {
+    for (const auto& [key, value] : body) {
+        const std::string_view name(key.data(), key.size());
+        if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) continue;
+        const bool plain = !name.empty() && name.size() <= 64 &&
+                           name.find_first_not_of(
+                               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV"
+                               "WXYZ0123456789_-.") == std::string_view::npos;
+        if (out.size() < kIgnoredMax) out.emplace_back(plain ? name : "?");
+    }
+}
+
 void read_sampling(FieldReader& reader, std::int32_t vocab_size, TurnOptions& out) {
     engine::SamplingParams& s = out.sampling;
     reader.read("temperature", 0.0, 2.0, s.temperature);
@@ -169,7 +274,9 @@ void read_sampling(FieldReader& reader, std::int32_t vocab_size, TurnOptions& ou
 
 void read_turn_options(FieldReader& reader, std::int32_t vocab_size, TurnOptions& out) {
     refuse_unsupported(reader);
+    check_labels(reader);
     read_response_format(reader);
+    reader.read("n", 1, kChoicesMax, out.choices);
     read_sampling(reader, vocab_size, out);
     std::int64_t tokens = 0;
     // Both are checked; the newer name wins when both are there.
@@ -332,6 +439,7 @@ std::optional<ApiError> read_chat(const json::object& body, std::int32_t vocab_s
     read_messages(reader, out.messages);
     read_turn_options(reader, vocab_size, out.options);
     read_chat_logprobs(reader, out.options.sampling);
+    note_ignored(body, out.options.ignored);
     return reader.error();
 }
 
@@ -348,6 +456,7 @@ std::optional<ApiError> read_completion(const json::object& body, std::int32_t v
     std::int64_t top = 0;
     if (reader.read("logprobs", 0, kTopLogprobsMax, top))
         out.options.sampling.top_logprobs = static_cast<std::int32_t>(top);
+    note_ignored(body, out.options.ignored);
     return reader.error();
 }
 
@@ -374,6 +483,21 @@ std::optional<ApiError> parse_tokenize_request(std::string_view body, std::int32
     const json::object& fields = document.get_object();
     if (fields.contains("messages")) return read_chat(fields, vocab_size, out.emplace<0>());
     return read_completion(fields, vocab_size, out.emplace<1>());
+}
+
+std::optional<ApiError> parse_detokenize_request(std::string_view body, std::int32_t vocab_size,
+                                                 std::vector<engine::TokenId>& out) {
+    json::value document;
+    if (auto error = parse_body(body, document)) return error;
+    FieldReader reader(document.get_object());
+    const json::value* tokens = reader.find("tokens");
+    if (tokens == nullptr)
+        reader.fail("tokens", "missing_required_parameter", "is missing");
+    else if (!tokens->is_array())
+        reader.fail_type("tokens", "an array of token ids");
+    else
+        read_token_list(reader, "tokens", tokens->get_array(), vocab_size, out);
+    return reader.error();
 }
 
 }  // namespace hearth

@@ -27,6 +27,9 @@ struct TurnOptions {
     std::vector<engine::TokenId> stop_token_ids;
     bool cache_prompt = true;
     std::optional<bool> truncates;  // Chats: may old turns be dropped? Absent: as configured.
+    std::int64_t choices = 1;       // "n": replies to the one prompt.
+    // Names of fields that we know nothing of, for the header that warns of them.
+    std::vector<std::string> ignored;
     bool stream = false;
     bool include_usage = false;  // Of a stream; whole answers always carry usage.
 };
@@ -57,5 +60,9 @@ std::optional<ApiError> parse_completion_request(std::string_view body, std::int
 // Of either endpoint: a body with `messages` is a chat, every other is judged as a completion.
 std::optional<ApiError> parse_tokenize_request(std::string_view body, std::int32_t vocab_size,
                                                TokenizeRequest& out);
+
+// The body of /detokenize: {"tokens": [...]}.
+std::optional<ApiError> parse_detokenize_request(std::string_view body, std::int32_t vocab_size,
+                                                 std::vector<engine::TokenId>& out);
 
 }  // namespace hearth

@@ -1,4 +1,4 @@
-// Api: the table of paths, the answers to GET, and /tokenize.
+// Api: the table of paths, the answers to GET, and what shows how a prompt is read.
 #include "cachenode/api/handlers.h"
 
 #include <algorithm>
@@ -12,9 +12,11 @@ namespace hearth {
 namespace {
 
 constexpr std::string_view kModels = "/v1/models";
-constexpr std::array<std::string_view, 3> kPostPaths = {"/v1/chat/completions", "/v1/completions",
-                                                        "/tokenize"};
-constexpr std::array<std::string_view, 4> kGetPaths = {kModels, "/health", "/ready", "/metrics"};
+constexpr std::array<std::string_view, 2> kTurnPaths = {"/v1/chat/completions", "/v1/completions"};
+constexpr std::array<std::string_view, 3> kInspectPaths = {"/tokenize", "/detokenize",
+                                                           "/apply-template"};
+constexpr std::array<std::string_view, 6> kGetPaths = {kModels,    "/health",  "/ready",
+                                                       "/metrics", "/version", "/props"};
 
 template <std::size_t N>
 bool holds(const std::array<std::string_view, N>& paths, std::string_view path) {
@@ -81,13 +83,13 @@ Task<void> Api::route(ServerExchange& exchange) {
     const std::string_view path = exchange.head().path;
     const bool get = method == "GET" || method == "HEAD";
     const bool get_path = holds(kGetPaths, path) || names_one_model(path);
-    const bool post_path = holds(kPostPaths, path);
+    const bool post_path = holds(kTurnPaths, path) || holds(kInspectPaths, path);
     if (context_.parts.peers && PeerApi::owns(path)) {
         co_await context_.parts.peers->serve(exchange, context_.state == NodeState::kReady);
     } else if (get && get_path) {
         co_await serve_get(exchange, path);
-    } else if (method == "POST" && path == "/tokenize") {
-        co_await tokenize(exchange);
+    } else if (method == "POST" && holds(kInspectPaths, path)) {
+        co_await inspect(exchange, path);
     } else if (method == "POST" && post_path) {
         const bool chat = path == "/v1/chat/completions";
         TurnHandler turn(context_, exchange, chat ? Endpoint::kChat : Endpoint::kCompletion);
@@ -124,6 +126,14 @@ Task<void> Api::serve_get(ServerExchange& exchange, std::string_view path) {
             context_.parts.metrics->expose(*stats, context_.state, store != nullptr && store->up());
         const HeaderList fields = context_.headers("text/plain; version=0.0.4; charset=utf-8", {});
         (void)co_await exchange.respond(200, fields, page);
+    } else if (path == "/version") {
+        co_await answer(exchange, 200, version_answer());
+    } else if (path == "/props") {
+        const PromptRenderer& prompts = *context_.parts.prompts;
+        NodeProperties node{node_id, context_.options.fingerprint,
+                            to_string(prompts.chat_template().kind()), prompts.tokenizer().size(),
+                            context_.options.kv_tokens_max};
+        co_await answer(exchange, 200, properties_answer(context_.options.model, node));
     } else if (path == kModels) {
         co_await answer(exchange, 200, model_list(context_.options.model));
     } else {
@@ -154,22 +164,37 @@ std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const
     return std::nullopt;
 }
 
-Task<void> Api::tokenize(ServerExchange& exchange) {
-    const std::size_t limit = context_.options.body_bytes_max;
+// What a prompt becomes, for people who ask why a prefix diverged.
+std::optional<ApiError> Api::inspected(std::string_view path, std::string_view body,
+                                       std::string& out) const {
+    const PromptRenderer& prompts = *context_.parts.prompts;
     Prompt prompt;
+    if (path == "/detokenize") {
+        const std::int32_t vocabulary = prompts.tokenizer().size();
+        if (auto error = parse_detokenize_request(body, vocabulary, prompt.tokens)) return error;
+    } else if (auto error = tokenized(body, prompt)) {
+        return error;
+    }
+    out = path == "/tokenize" ? token_list(prompt.tokens, prompts.context_length())
+                              : text_answer(prompts.tokenizer(), prompt.tokens);
+    return std::nullopt;
+}
+
+Task<void> Api::inspect(ServerExchange& exchange, std::string_view path) {
+    const std::size_t limit = context_.options.body_bytes_max;
+    std::string out;
     std::optional<ApiError> error;
     {
         RequestBody body(context_.bodies);
         const Result<void> read = co_await body.read(exchange, limit);
-        if (read.ok()) error = tokenized(body.text(), prompt);
+        if (read.ok()) error = inspected(path, body.text(), out);
         if (!read.ok()) error = body_error(read.error(), limit);
     }
     if (error) {
         co_await context_.fail(exchange, *error, std::string());
         co_return;
     }
-    const std::int64_t context_length = context_.parts.prompts->context_length();
-    co_await answer(exchange, 200, token_list(prompt.tokens, context_length));
+    co_await answer(exchange, 200, std::move(out));
 }
 
 }  // namespace hearth

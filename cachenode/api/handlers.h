@@ -25,7 +25,9 @@ class Api {
     static Task<void> handle(std::shared_ptr<Api> self, ServerExchange& exchange);
     Task<void> route(ServerExchange& exchange);
     Task<void> serve_get(ServerExchange& exchange, std::string_view path);
-    Task<void> tokenize(ServerExchange& exchange);
+    Task<void> inspect(ServerExchange& exchange, std::string_view path);
+    std::optional<ApiError> inspected(std::string_view path, std::string_view body,
+                                      std::string& out) const;
     std::optional<ApiError> tokenized(std::string_view body, Prompt& out) const;
     Task<void> answer(ServerExchange& exchange, int status, std::string body);
 

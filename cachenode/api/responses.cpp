@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "cachenode/api/strict_json.h"
+#include "common/config/version.h"
+#include "engine/model/kv_layout.h"
 
 namespace hearth {
 
@@ -37,7 +39,9 @@ json::object usage_object(const TurnUsage& usage) {
     return {{"prompt_tokens", usage.prompt_tokens},
             {"completion_tokens", usage.completion_tokens},
             {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
-            {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
+            {"prompt_tokens_details",
+             {{"cached_tokens", usage.cached_tokens},
+              {"cache_write_tokens", usage.cache_write_tokens}}}};
 }
 
 json::object token_object(const engine::Tokenizer& tokenizer, engine::TokenId id, float logprob) {
@@ -117,63 +121,72 @@ json::object chunk_object(const ReplyHead& head, json::object choice) {
 void ReplyWriter::skip(std::span<const engine::TokenId> tokens) {
     if (!head_.logprobs || head_.endpoint != Endpoint::kCompletion) return;
     for (const engine::TokenId id : tokens)
-        text_offset_ += characters(to_valid_utf8(tokenizer_.decode(id, true)));
+        text_offsets_[0] += characters(to_valid_utf8(tokenizer_.decode(id, true)));
 }
 
-std::string ReplyWriter::first_chunk() const {
-    if (head_.endpoint != Endpoint::kChat) return {};
-    return event(chunk_object(head_, {{"index", 0},
-                                      {"delta", {{"role", "assistant"}, {"content", ""}}},
-                                      {"logprobs", nullptr},
-                                      {"finish_reason", nullptr}}));
+std::string ReplyWriter::first_chunks() const {
+    std::string out;
+    if (head_.endpoint != Endpoint::kChat) return out;
+    for (std::size_t choice = 0; choice < head_.choices; ++choice)
+        out += event(chunk_object(head_, {{"index", choice},
+                                          {"delta", {{"role", "assistant"}, {"content", ""}}},
+                                          {"logprobs", nullptr},
+                                          {"finish_reason", nullptr}}));
+    return out;
 }
 
-std::string ReplyWriter::chunk(std::string_view text, std::span<const engine::Sampled> logprobs) {
-    json::object choice{{"index", 0}};
+std::string ReplyWriter::chunk(std::string_view text, std::span<const engine::Sampled> logprobs,
+                               std::size_t choice) {
+    json::object object{{"index", choice}};
     if (head_.endpoint == Endpoint::kChat) {
-        choice["delta"] = json::object{{"content", text}};
+        object["delta"] = json::object{{"content", text}};
     } else {
-        choice["text"] = text;
+        object["text"] = text;
     }
-    choice["logprobs"] = logprobs_of(head_, tokenizer_, logprobs, text_offset_);
-    choice["finish_reason"] = nullptr;
-    return event(chunk_object(head_, std::move(choice)));
+    object["logprobs"] = logprobs_of(head_, tokenizer_, logprobs, text_offsets_[choice]);
+    object["finish_reason"] = nullptr;
+    return event(chunk_object(head_, std::move(object)));
 }
 
-std::string ReplyWriter::last_chunks(FinishReason finish, const TurnUsage& usage) const {
-    json::object choice{{"index", 0}};
+std::string ReplyWriter::finish_chunk(FinishReason finish, std::size_t choice) const {
+    json::object object{{"index", choice}};
     if (head_.endpoint == Endpoint::kChat) {
-        choice["delta"] = json::object{};
+        object["delta"] = json::object{};
     } else {
-        choice["text"] = "";
+        object["text"] = "";
     }
-    choice["logprobs"] = nullptr;
-    choice["finish_reason"] = to_string(finish);
-    std::string out = event(chunk_object(head_, std::move(choice)));
+    object["logprobs"] = nullptr;
+    object["finish_reason"] = to_string(finish);
+    return event(chunk_object(head_, std::move(object)));
+}
+
+std::string ReplyWriter::end(const TurnUsage& usage) const {
+    std::string out;
     if (head_.include_usage) {
         json::object last = envelope(head_, "chat.completion.chunk");
         last["choices"] = json::array{};
         last["usage"] = usage_object(usage);
-        out += event(last);
+        out = event(last);
     }
     return out + "data: [DONE]\n\n";
 }
 
-std::string ReplyWriter::whole(std::string_view text, std::span<const engine::Sampled> logprobs,
-                               FinishReason finish, const TurnUsage& usage) {
-    json::object choice{{"index", 0}};
-    if (head_.endpoint == Endpoint::kChat) {
-        choice["message"] =
-            json::object{{"role", "assistant"}, {"content", text}, {"refusal", nullptr}};
-    } else {
-        choice["text"] = text;
+std::string ReplyWriter::whole(std::span<const Choice> choices, const TurnUsage& usage) {
+    json::array list;
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+        json::object object{{"index", i}};
+        if (head_.endpoint == Endpoint::kChat) {
+            object["message"] = json::object{
+                {"role", "assistant"}, {"content", choices[i].text}, {"refusal", nullptr}};
+        } else {
+            object["text"] = choices[i].text;
+        }
+        object["logprobs"] = logprobs_of(head_, tokenizer_, choices[i].logprobs, text_offsets_[i]);
+        object["finish_reason"] = to_string(choices[i].finish);
+        list.push_back(std::move(object));
     }
-    choice["logprobs"] = logprobs_of(head_, tokenizer_, logprobs, text_offset_);
-    choice["finish_reason"] = to_string(finish);
     json::object out = envelope(head_, "chat.completion");
-    json::array choices;
-    choices.push_back(std::move(choice));
-    out["choices"] = std::move(choices);
+    out["choices"] = std::move(list);
     out["usage"] = usage_object(usage);
     return json::serialize(out);
 }
@@ -202,6 +215,30 @@ std::string model_list(const ServedModel& model) {
     json::array all;
     all.push_back(model_fields(model));
     return json::serialize(json::object{{"object", "list"}, {"data", std::move(all)}});
+}
+
+std::string text_answer(const engine::Tokenizer& tokenizer,
+                        std::span<const engine::TokenId> tokens) {
+    std::string bytes;
+    for (const engine::TokenId id : tokens) bytes += tokenizer.decode(id, /*keep_special=*/true);
+    return json::serialize(json::object{{"prompt", to_valid_utf8(bytes)}});
+}
+
+std::string version_answer() {
+    return json::serialize(json::object{{"version", version()}, {"revision", revision()}});
+}
+
+std::string properties_answer(const ServedModel& model, const NodeProperties& node) {
+    return json::serialize(json::object{{"node", node.node_id},
+                                        {"model", model.name},
+                                        {"max_model_len", model.context_length},
+                                        {"vocab_size", node.vocab_size},
+                                        {"system_fingerprint", node.fingerprint},
+                                        {"chat_template", node.chat_template},
+                                        {"kv_page_tokens", engine::kPageTokens},
+                                        {"kv_tokens_max", node.kv_tokens_max},
+                                        {"version", version()},
+                                        {"revision", revision()}});
 }
 
 std::string token_list(std::span<const engine::TokenId> tokens, std::int64_t context_length) {

@@ -25,6 +25,14 @@ struct ReplyHead {
     std::string fingerprint;     // system_fingerprint; names the weights.
     bool logprobs = false;       // The request asked for them.
     bool include_usage = false;  // The stream ends with a usage chunk.
+    std::size_t choices = 1;     // Replies in this answer.
+};
+
+// One reply of a whole answer.
+struct Choice {
+    std::string text;
+    std::vector<engine::Sampled> logprobs;
+    FinishReason finish = FinishReason::kStop;
 };
 
 // Bytes of one answer, streamed (SSE events: "data: ...\n\n") or whole. Chunks never split a UTF-8
@@ -32,25 +40,27 @@ struct ReplyHead {
 class ReplyWriter {
   public:
     ReplyWriter(ReplyHead head, const engine::Tokenizer& tokenizer)
-        : head_(std::move(head)), tokenizer_(tokenizer) {}
+        : head_(std::move(head)), tokenizer_(tokenizer), text_offsets_(head_.choices) {}
 
     const ReplyHead& head() const { return head_; }
 
     // These reply tokens were written by another node; nothing is written for them.
     void skip(std::span<const engine::TokenId> tokens);
 
-    std::string first_chunk() const;  // Chat: the role. Completions have none: "".
-    std::string chunk(std::string_view text, std::span<const engine::Sampled> logprobs);
-    // The finish chunk, the usage chunk if wanted, and [DONE].
-    std::string last_chunks(FinishReason finish, const TurnUsage& usage) const;
+    // `choice` < head.choices everywhere.
+    std::string first_chunks() const;  // Chat: the roles. Completions have none: "".
+    std::string chunk(std::string_view text, std::span<const engine::Sampled> logprobs,
+                      std::size_t choice = 0);
+    std::string finish_chunk(FinishReason finish, std::size_t choice = 0) const;
+    std::string end(const TurnUsage& usage) const;  // The usage chunk if wanted, and [DONE].
 
-    std::string whole(std::string_view text, std::span<const engine::Sampled> logprobs,
-                      FinishReason finish, const TurnUsage& usage);
+    std::string whole(std::span<const Choice> choices, const TurnUsage& usage);
 
   private:
     ReplyHead head_;
     const engine::Tokenizer& tokenizer_;
-    std::int64_t text_offset_ = 0;  // Characters so far; completions' logprobs want it.
+    // Characters of each choice so far; completions' logprobs want them.
+    std::vector<std::int64_t> text_offsets_;
 };
 
 // An error in mid-stream, as the official clients understand it; no [DONE] follows.
@@ -63,6 +73,19 @@ struct ServedModel {
 };
 std::string model_object(const ServedModel& model);
 std::string model_list(const ServedModel& model);
+
+// The answer of /detokenize and /apply-template: {"prompt"}; `keep_special` shows the template's
+// marks.
+std::string text_answer(const engine::Tokenizer& tokenizer,
+                        std::span<const engine::TokenId> tokens);
+std::string version_answer();  // {"version","revision"}
+
+// What /props tells besides the model's own fields.
+struct NodeProperties {
+    std::string node_id, fingerprint, chat_template;
+    std::int64_t vocab_size = 0, kv_tokens_max = 0;
+};
+std::string properties_answer(const ServedModel& model, const NodeProperties& node);
 
 // The answer of /tokenize: {"count","max_model_len","tokens"}.
 std::string token_list(std::span<const engine::TokenId> tokens, std::int64_t context_length);

@@ -58,7 +58,8 @@ class GoneWatch {
 }  // namespace
 
 TurnHandler::~TurnHandler() {
-    if (running_) context_.parts.scheduler->cancel(*running_);
+    if (ended_ == choices_.size()) return;
+    for (const TurnId id : *submitted_) context_.parts.scheduler->cancel(id);
 }
 
 Task<void> TurnHandler::serve() {
@@ -145,6 +146,11 @@ Result<Prompt> TurnHandler::render(ChatRequest& request) {
 
 void TurnHandler::add_headers(HeaderList& fields) const {
     if (!moved_to_.empty()) fields.emplace_back(header::kMovedTo, moved_to_);
+    if (!ignored_.empty()) {
+        std::string names;
+        for (const std::string& name : ignored_) names += (names.empty() ? "" : ", ") + name;
+        fields.emplace_back(header::kIgnoredFields, names);
+    }
     if (dropped_.count() == 0) return;
     fields.emplace_back(header::kTruncated, "messages=" + std::to_string(dropped_.count()) +
                                                 ";tokens=" + std::to_string(dropped_.tokens));
@@ -171,6 +177,8 @@ std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<P
     turn_.keep_for = headers_.keep_s * kSecond;
     if (headers_.deadline_ms) turn_.deadline = turn_.arrived + *headers_.deadline_ms * kMs;
     stream_wanted_ = asked.stream;
+    choices_.resize(static_cast<std::size_t>(asked.choices));
+    ignored_ = asked.ignored;
     if (auto error = set_max_tokens(asked)) return error;
     if (continued_)
         if (auto error = continue_turn()) return error;
@@ -181,7 +189,8 @@ std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<P
 // Takes over what the first node drew or had by its own settings.
 std::optional<ApiError> TurnHandler::continue_turn() {
     const auto prompt = static_cast<std::int64_t>(turn_.prompt.size());
-    if (!stream_wanted_) return cannot_continue("Only a stream can be continued.");
+    if (!stream_wanted_ || choices_.size() > 1)
+        return cannot_continue("Only a stream of one reply can be continued.");
     if (continued_->fingerprint != context_.options.fingerprint)
         return cannot_continue("This node has other weights.");
     if (continued_->prompt_tokens != prompt)
@@ -222,11 +231,12 @@ void TurnHandler::start_writer(const TurnOptions& asked) {
     head.fingerprint = context_.options.fingerprint;
     head.logprobs = asked.sampling.top_logprobs >= 0;
     head.include_usage = asked.include_usage;
+    head.choices = choices_.size();
     if (continued_) {
         head.id = continued_->id;
         head.created = continued_->created;
     }
-    if (headers_.continuable && stream_wanted_) {
+    if (headers_.continuable && stream_wanted_ && choices_.size() == 1) {
         turn_.wants_tokens = true;
         turn_text_ = to_text({head.id, head.created, turn_.sampling.seed, turn_.max_tokens,
                               static_cast<std::int64_t>(turn_.prompt.size()), head.fingerprint});
@@ -248,18 +258,54 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
         }
     }
     stream_ = std::make_shared<TurnStream>(co_await asio::this_coro::executor);
-    turn_.sink = [stream = stream_](TurnEvent event) { stream->push(std::move(event)); };
-    const Result<TurnId> id = context_.parts.scheduler->submit(std::move(turn_));
+    if (choices_.size() > 1) {
+        others_ = turn_;
+        others_->session.reset();  // The first reply is the one that the session's record tells of.
+        others_->hint = {};
+        others_->history_tokens = others_->from_peer = 0;
+    }
+    const Result<TurnId> id = submit(std::move(turn_), 0);
     if (!id.ok()) {
         ApiError error = api_error_from(id.error(), context_.retry_after_s());
         if (error.status == 400) error.param = endpoint_ == Endpoint::kChat ? "messages" : "prompt";
         co_return error;
     }
-    running_ = *id;
     if (dropped_.count() > 0) context_.parts.metrics->truncated(dropped_.tokens);
-    stream_->on_overflow(
-        [scheduler = context_.parts.scheduler, turn = *id] { scheduler->cancel(turn); });
+    stream_->on_overflow([scheduler = context_.parts.scheduler, submitted = submitted_] {
+        for (const TurnId turn : *submitted) scheduler->cancel(turn);
+    });
     co_return std::nullopt;
+}
+
+Result<TurnId> TurnHandler::submit(TurnRequest turn, std::size_t choice) {
+    turn.sink = [stream = stream_, choice](TurnEvent event) {
+        event.choice = choice;
+        stream->push(std::move(event));
+    };
+    Result<TurnId> id = context_.parts.scheduler->submit(std::move(turn));
+    if (id.ok()) submitted_->push_back(*id);
+    return id;
+}
+
+std::optional<ApiError> TurnHandler::submit_others() {
+    if (!others_) return std::nullopt;
+    const TurnRequest request = std::move(*others_);
+    others_.reset();
+    for (std::size_t choice = 1; choice < choices_.size(); ++choice) {
+        TurnRequest turn = request;
+        turn.sampling.seed += choice;
+        const Result<TurnId> id = submit(std::move(turn), choice);
+        if (!id.ok()) return api_error_from(id.error(), context_.retry_after_s());
+    }
+    return std::nullopt;
+}
+
+// Prompt and cache are the first choice's; the tokens written are everybody's.
+void TurnHandler::note_end(const TurnEvent& event) {
+    ++ended_;
+    const std::int64_t written = usage_.completion_tokens + event.usage.completion_tokens;
+    if (event.choice == 0) usage_ = event.usage;
+    usage_.completion_tokens = written;
 }
 
 Task<void> TurnHandler::relay_watched() {
@@ -285,8 +331,11 @@ Task<void> TurnHandler::relay() {
     while (more) {
         const std::vector<TurnEvent> events = co_await stream_->next();
         if (events.empty()) co_return;  // The client has gone; the destructor cancels.
-        const bool over = events.back().kind != TurnEvent::Kind::kToken;
-        if (over) running_.reset();
+        const std::optional<ApiError> refused = submit_others();
+        if (refused) {  // The queue is full; nothing has been written yet.
+            co_await context_.fail(exchange_, *refused, headers_.request_id);
+            co_return;
+        }
         if (stream_wanted_) {
             more = co_await take_streamed(events);
         } else {
@@ -319,17 +368,18 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
         if (!turn_text_.empty()) fields.emplace_back(header::kTurn, turn_text_);
         const Result<void> started = co_await exchange_.start_stream(200, fields);
         if (!started.ok()) co_return false;
-        if (!continued_) out = writer_->first_chunk();
+        if (!continued_) out = writer_->first_chunks();
     }
     bool last = false;
     for (const TurnEvent& event : events) {
         if (!event.text.empty() || !event.logprobs.empty()) {
             note_tokens(out, event);
-            out += writer_->chunk(event.text, event.logprobs);
+            out += writer_->chunk(event.text, event.logprobs, event.choice);
         }
         if (event.kind == TurnEvent::Kind::kToken) continue;
-        last = true;
         out += last_events(event);
+        last = ended_ == choices_.size() || failure_of(event).has_value();
+        if (last) break;
     }
     const bool sent = co_await write(out, last);
     co_return sent && !last;
@@ -343,15 +393,18 @@ void TurnHandler::note_tokens(std::string& out, const TurnEvent& event) const {
     out += '\n';
 }
 
-std::string TurnHandler::last_events(const TurnEvent& event) const {
+std::string TurnHandler::last_events(const TurnEvent& event) {
     std::string out;
     const auto failure = failure_of(event);
+    note_end(event);
     if (!turn_text_.empty()) {
         // A turn that this node gave up can go on elsewhere; other failures would meet it there.
         out += failure && failure->status == 503 ? header::kLostNote : header::kEndNote;
         out += '\n';
     }
-    out += failure ? error_event(*failure) : writer_->last_chunks(event.finish, event.usage);
+    if (failure) return out + error_event(*failure);
+    out += writer_->finish_chunk(event.finish, event.choice);
+    if (ended_ == choices_.size()) out += writer_->end(usage_);
     return out;
 }
 
@@ -368,16 +421,20 @@ Task<bool> TurnHandler::write(const std::string& bytes, bool last) {
 // Collects one batch of events and answers after the last; true while more are to come.
 Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
     for (const TurnEvent& event : events) {
-        text_ += event.text;
-        logprobs_.insert(logprobs_.end(), event.logprobs.begin(), event.logprobs.end());
+        Choice& choice = choices_[event.choice];
+        choice.text += event.text;
+        choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());
         if (event.kind == TurnEvent::Kind::kToken) continue;
+        choice.finish = event.finish;
+        note_end(event);
         if (const auto failure = failure_of(event)) {
             co_await context_.fail(exchange_, *failure, headers_.request_id);
             co_return false;
         }
+        if (ended_ < choices_.size()) continue;
         HeaderList fields = context_.headers(kJson, headers_.request_id);
         add_headers(fields);
-        const std::string body = writer_->whole(text_, logprobs_, event.finish, event.usage);
+        const std::string body = writer_->whole(choices_, usage_);
         (void)co_await exchange_.respond(200, fields, body);
         co_return false;
     }

@@ -27,6 +27,9 @@ class TurnHandler {
 
   private:
     Task<std::optional<ApiError>> admit();
+    Result<TurnId> submit(TurnRequest turn, std::size_t choice);
+    std::optional<ApiError> submit_others();
+    void note_end(const TurnEvent& event);
     Task<void> relay_watched();
     Task<void> relay();
     Task<bool> take_streamed(const std::vector<TurnEvent>& events);
@@ -43,7 +46,7 @@ class TurnHandler {
     std::optional<ApiError> set_max_tokens(const TurnOptions& asked);
     void start_writer(const TurnOptions& asked);
     std::optional<ApiError> failure_of(const TurnEvent& event) const;
-    std::string last_events(const TurnEvent& event) const;
+    std::string last_events(const TurnEvent& event);
     void note_tokens(std::string& out, const TurnEvent& event) const;
 
     ApiContext& context_;
@@ -58,9 +61,14 @@ class TurnHandler {
     std::string turn_text_;                   // hearth-turn of the answer; empty = not wanted.
     std::optional<ReplyWriter> writer_;
     std::shared_ptr<TurnStream> stream_;
-    std::optional<TurnId> running_;  // Submitted, and its last event not seen yet.
-    std::string text_;               // Of a whole answer, so far.
-    std::vector<engine::Sampled> logprobs_;
+    // Of one prompt; the others are submitted behind the first's first token, so that they find
+    // its KV. Theirs is the request in `others_`.
+    std::vector<Choice> choices_;  // Texts of a whole answer, so far.
+    std::optional<TurnRequest> others_;
+    std::shared_ptr<std::vector<TurnId>> submitted_ = std::make_shared<std::vector<TurnId>>();
+    std::size_t ended_ = 0;
+    TurnUsage usage_;  // Of all that have ended.
+    std::vector<std::string> ignored_;
 };
 
 }  // namespace hearth

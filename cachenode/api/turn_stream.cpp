@@ -24,7 +24,7 @@ void TurnStream::push(TurnEvent event) {
     if (buffered_bytes_ > kBufferedBytesMax && event.kind == TurnEvent::Kind::kToken) {
         overflow_ = true;
     } else if (events_.size() >= kEventsMax && events_.back().kind == TurnEvent::Kind::kToken &&
-               event.kind == TurnEvent::Kind::kToken) {
+               event.kind == TurnEvent::Kind::kToken && events_.back().choice == event.choice) {
         buffered_bytes_ -= sizeof(TurnEvent);
         TurnEvent& last = events_.back();
         last.text += event.text;

@@ -29,6 +29,7 @@ struct TurnUsage {
     // Of the session's stored last turn, what this prompt does not go on with; -1 = none is known.
     std::int64_t shortfall_tokens = -1;
     std::int64_t disk_tokens = 0, peer_tokens = 0;
+    std::int64_t cache_write_tokens = 0;  // Of the prompt, computed and kept.
     std::int64_t completion_tokens = 0;
     std::int64_t reusable_tokens = 0;
     std::int64_t reused_tokens = 0;
@@ -37,6 +38,7 @@ struct TurnUsage {
 
 struct TurnEvent {
     enum class Kind { kToken, kDone, kFailed } kind = Kind::kToken;
+    std::size_t choice = 0;  // Of the request's n; set by who submitted them.
     // kToken: text that is now certain (stop strings held back, whole UTF-8), may be empty when
     // logprobs are wanted for a token whose text is pending.
     std::string text;

@@ -17,6 +17,8 @@ constexpr std::string_view kFollowUpBonus = "hearth-follow-up-bonus";
 constexpr std::string_view kKeep = "hearth-keep";  // Seconds of a soft pin of a turn's KV.
 // Answer: the oldest turns that an over-long chat was served without. messages=<n>;tokens=<n>
 constexpr std::string_view kTruncated = "hearth-truncated";
+// Answer: fields of the body that were read by nobody, so that a misspelt one shows.
+constexpr std::string_view kIgnoredFields = "x-ignored-fields";
 constexpr std::string_view kNode = "hearth-node";  // Node id that answered.
 
 // Streams that outlive their node. All four are between router and node only.

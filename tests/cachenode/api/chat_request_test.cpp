@@ -111,6 +111,8 @@ TEST(ChatRequest, ReadsEveryField) {
     EXPECT_EQ(o.max_tokens, 7);  // The newer name wins.
     EXPECT_EQ(o.stop_token_ids, (std::vector<engine::TokenId>{1, 2}));
     EXPECT_FALSE(o.cache_prompt);
+    EXPECT_EQ(o.ignored, std::vector<std::string>{"nope"});
+    EXPECT_EQ(accepted(chat(R"("n":16)")).options.choices, 16);
 }
 
 TEST(ChatRequest, NullMeansDefault) {
@@ -202,7 +204,6 @@ TEST(ChatRequest, RefusesBadSampling) {
         {chat(R"("min_p":-1)"), "min_p", "invalid_value"},
         {chat(R"("top_k":-2)"), "top_k", "invalid_value"},
         {chat(R"("top_k":1.5)"), "top_k", "invalid_value"},
-        {chat(R"("n":2)"), "n", "unsupported_value"},
         {chat(R"("n":0)"), "n", "invalid_value"},
         {chat(R"("stop":["1","2","3","4","5"])"), "stop", "invalid_value"},
         {chat(R"("stop":["a",1])"), "stop[1]", "invalid_type"},
@@ -251,6 +252,18 @@ TEST(ChatRequest, RefusesWhatItCannotDo) {
         {chat(R"("audio":{})"), "audio", "unsupported_parameter"},
         {chat(R"("modalities":["text","audio"])"), "modalities", "unsupported_parameter"},
         {chat(R"("store":true)"), "store", "unsupported_parameter"},
+        {chat(R"("n":0)"), "n", "invalid_value"},
+        {chat(R"("n":17)"), "n", "invalid_value"},
+        {chat(R"("n":"2")"), "n", "invalid_type"},
+        {chat(R"("best_of":2)"), "best_of", "unsupported_value"},
+        {chat(R"("user":5)"), "user", "invalid_type"},
+        {chat(R"("prompt_cache_key":{})"), "prompt_cache_key", "invalid_type"},
+        {chat(R"("metadata":5)"), "metadata", "invalid_type"},
+        {chat(R"("metadata":{"a":1})"), "metadata.a", "invalid_type"},
+        {chat("\"metadata\":{\"a\":\"" + std::string(513, 'x') + "\"}"), "metadata.a",
+         "invalid_value"},
+        {chat("\"metadata\":{\"" + std::string(65, 'k') + "\":\"v\"}"), "metadata",
+         "invalid_value"},
         {chat(R"("guided_json":{})"), "guided_json", "unsupported_parameter"},
     });
 }

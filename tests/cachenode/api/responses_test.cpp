@@ -47,6 +47,7 @@ TurnUsage usage_of() {
     TurnUsage usage;
     usage.prompt_tokens = 10;
     usage.cached_tokens = 8;
+    usage.cache_write_tokens = 2;
     usage.completion_tokens = 3;
     return usage;
 }
@@ -68,30 +69,37 @@ std::vector<json::value> events_of(std::string_view stream) {
     return out;
 }
 
+std::vector<Choice> one(std::string text, FinishReason finish) {
+    std::vector<Choice> choices(1);
+    choices[0].text = std::move(text);
+    choices[0].finish = finish;
+    return choices;
+}
+
 TEST(Responses, WholeChat) {
     const ByteTokenizer tokenizer;
     ReplyWriter writer(head_of(Endpoint::kChat), tokenizer);
     const auto answer =
-        json::parse(writer.whole("Hi\n\"\xc3\xa9\"", {}, FinishReason::kStop, usage_of()));
+        json::parse(writer.whole(one("Hi\n\"\xc3\xa9\"", FinishReason::kStop), usage_of()));
     EXPECT_EQ(answer, json::parse(R"({
         "id":"chatcmpl-1","object":"chat.completion","created":1700000000,
         "model":"tiny \"quoted\"","system_fingerprint":"fp_1",
         "choices":[{"index":0,"message":{"role":"assistant","content":"Hi\n\"é\"","refusal":null},
                     "logprobs":null,"finish_reason":"stop"}],
         "usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,
-                 "prompt_tokens_details":{"cached_tokens":8}}})"));
+                 "prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":2}}})"));
 }
 
 TEST(Responses, WholeCompletion) {
     const ByteTokenizer tokenizer;
     ReplyWriter writer(head_of(Endpoint::kCompletion), tokenizer);
-    const auto answer = json::parse(writer.whole("text", {}, FinishReason::kLength, usage_of()));
+    const auto answer = json::parse(writer.whole(one("text", FinishReason::kLength), usage_of()));
     EXPECT_EQ(answer, json::parse(R"({
         "id":"cmpl-1","object":"text_completion","created":1700000000,
         "model":"tiny \"quoted\"","system_fingerprint":"fp_1",
         "choices":[{"index":0,"text":"text","logprobs":null,"finish_reason":"length"}],
         "usage":{"prompt_tokens":10,"completion_tokens":3,"total_tokens":13,
-                 "prompt_tokens_details":{"cached_tokens":8}}})"));
+                 "prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":2}}})"));
 }
 
 TEST(Responses, ChatStream) {
@@ -100,8 +108,8 @@ TEST(Responses, ChatStream) {
     head.include_usage = true;
     ReplyWriter writer(head, tokenizer);
     const auto events =
-        events_of(writer.first_chunk() + writer.chunk("Hel", {}) + writer.chunk("lo", {}) +
-                  writer.last_chunks(FinishReason::kStop, usage_of()));
+        events_of(writer.first_chunks() + writer.chunk("Hel", {}) + writer.chunk("lo", {}) +
+                  writer.finish_chunk(FinishReason::kStop) + writer.end(usage_of()));
     ASSERT_EQ(events.size(), 6u);
     const std::string open = R"({"id":"chatcmpl-1","object":"chat.completion.chunk",
         "created":1700000000,"model":"tiny \"quoted\"","system_fingerprint":"fp_1","choices":)";
@@ -114,15 +122,17 @@ TEST(Responses, ChatStream) {
     EXPECT_EQ(events[2], choice(R"({"content":"lo"})", "null"));
     EXPECT_EQ(events[3], choice("{}", "\"stop\""));
     EXPECT_EQ(events[4], json::parse(open + R"([],"usage":{"prompt_tokens":10,
-        "completion_tokens":3,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":8}}})"));
+        "completion_tokens":3,"total_tokens":13,
+        "prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":2}}})"));
     EXPECT_EQ(events[5], json::value("[DONE]"));
 }
 
 TEST(Responses, StreamWithoutUsageHasNoUsageKey) {
     const ByteTokenizer tokenizer;
     ReplyWriter writer(head_of(Endpoint::kChat), tokenizer);
-    const auto events = events_of(writer.first_chunk() + writer.chunk("x", {}) +
-                                  writer.last_chunks(FinishReason::kLength, usage_of()));
+    const auto events =
+        events_of(writer.first_chunks() + writer.chunk("x", {}) +
+                  writer.finish_chunk(FinishReason::kLength) + writer.end(usage_of()));
     ASSERT_EQ(events.size(), 4u);
     for (std::size_t i = 0; i + 1 < events.size(); ++i)
         EXPECT_FALSE(events[i].as_object().contains("usage"));
@@ -132,9 +142,9 @@ TEST(Responses, StreamWithoutUsageHasNoUsageKey) {
 TEST(Responses, CompletionStream) {
     const ByteTokenizer tokenizer;
     ReplyWriter writer(head_of(Endpoint::kCompletion), tokenizer);
-    EXPECT_EQ(writer.first_chunk(), "");
-    const auto events =
-        events_of(writer.chunk("a", {}) + writer.last_chunks(FinishReason::kStop, usage_of()));
+    EXPECT_EQ(writer.first_chunks(), "");
+    const auto events = events_of(writer.chunk("a", {}) + writer.finish_chunk(FinishReason::kStop) +
+                                  writer.end(usage_of()));
     ASSERT_EQ(events.size(), 3u);
     EXPECT_EQ(events[0].at("object"), json::value("text_completion"));
     EXPECT_EQ(events[0].at("choices").at(0),

@@ -6,6 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <set>
+#include <sstream>
 
 #include "cachenode/api/strict_json.h"
 #include "tests/cachenode/server/node_world.h"
@@ -310,12 +313,95 @@ TEST(NodeServer, ModelsHealthAndTokenize) {
     EXPECT_EQ(large.at("error").at("param"), json::value("prompt"));
 }
 
+TEST(NodeServer, TellsHowItReadsAPrompt) {
+    NodeWorld world;
+    const auto tokens = json::parse(world.post("/tokenize", chat_body(kHello, "")).body);
+    const auto text = json::parse(world.post("/apply-template", chat_body(kHello, "")).body);
+    const std::string prompt(text.at("prompt").as_string());
+    for (const Line& line : kHello) EXPECT_NE(prompt.find(line.text), std::string::npos) << prompt;
+    const std::string ids = json::serialize(tokens.at("tokens"));
+    const auto back = json::parse(world.post("/detokenize", "{\"tokens\":" + ids + "}").body);
+    EXPECT_EQ(back.at("prompt").as_string(), text.at("prompt").as_string());
+    for (const char* bad : {"{}", R"({"tokens":1})", R"({"tokens":[-1]})", R"({"tokens":["a"]})"}) {
+        const auto refused = world.post("/detokenize", bad);
+        EXPECT_EQ(refused.status, 400) << bad;
+        EXPECT_NE(refused.body.find("\"param\":\"tokens"), std::string::npos) << refused.body;
+    }
+    EXPECT_EQ(world.post("/version", "{}").status, 405);
+    EXPECT_TRUE(json::parse(world.get("/version").body).as_object().contains("revision"));
+    const auto props = json::parse(world.get("/props").body);
+    EXPECT_EQ(props.at("model"), json::value("tiny"));
+    EXPECT_EQ(props.at("kv_page_tokens"), json::value(64));
+}
+
+TEST(NodeServer, SeveralRepliesShareThePrompt) {
+    NodeWorld world;
+    const std::vector<Line> chat = {{"user", "Tell me a long story of " + std::string(300, 'x')}};
+    const std::string sampled = R"("temperature":1,"seed":5,"max_tokens":12)";
+    const auto one = json::parse(world.post(kChat, chat_body(chat, sampled)).body);
+    const auto three =
+        json::parse(world.post(kChat, chat_body(chat, sampled + R"(,"n":3,"logprobs":true)")).body);
+    const auto& choices = three.at("choices").as_array();
+    ASSERT_EQ(choices.size(), 3u);
+    EXPECT_EQ(text_of(three), text_of(one)) << "the first is what n = 1 gives";
+    std::set<std::string> texts;
+    for (std::size_t i = 0; i < 3; ++i) {
+        EXPECT_EQ(choices[i].at("index"), json::value(i));
+        texts.insert(std::string(choices[i].at("message").at("content").as_string()));
+        EXPECT_EQ(choices[i].at("logprobs").at("content").as_array().size(), 12u);
+    }
+    EXPECT_EQ(texts.size(), 3u);
+    EXPECT_EQ(usage_of(three, "prompt_tokens"), usage_of(one, "prompt_tokens"));
+    EXPECT_EQ(usage_of(three, "completion_tokens"), 36);
+    // Streamed: the same texts by index, one usage, one end.
+    const auto stream =
+        world.post(kChat, chat_body(chat, sampled + R"(,"n":3,"stream":true,"stream_options":)"
+                                                    R"({"include_usage":true})"));
+    std::map<std::int64_t, std::string> streamed;
+    std::size_t finishes = 0, ends = 0, usages = 0;
+    std::istringstream lines(stream.body);
+    for (std::string line; std::getline(lines, line);) {
+        ends += line == "data: [DONE]";
+        if (line.rfind("data: {", 0) != 0) continue;
+        const auto chunk = json::parse(line.substr(6));
+        usages += chunk.at("usage").is_object();
+        for (const auto& choice : chunk.at("choices").as_array()) {
+            finishes += !choice.at("finish_reason").is_null();
+            if (const auto* text = choice.at("delta").as_object().if_contains("content"))
+                streamed[choice.at("index").as_int64()] += text->as_string();
+        }
+    }
+    EXPECT_EQ(finishes, 3u);
+    EXPECT_EQ(ends, 1u);
+    EXPECT_EQ(usages, 1u);
+    for (std::size_t i = 0; i < 3; ++i)
+        EXPECT_EQ(streamed[static_cast<std::int64_t>(i)],
+                  choices[i].at("message").at("content").as_string());
+    // Their prompt was computed once: by the first turn of all, even.
+    const std::string page = world.get("/metrics").body;
+    const std::string name =
+        "hearth_engine_prompt_tokens_total{model=\"tiny\",source=\"computed\"} ";
+    const std::size_t at = page.find(name);
+    ASSERT_NE(at, std::string::npos);
+    EXPECT_LT(std::stol(page.substr(at + name.size())), 2 * usage_of(one, "prompt_tokens"));
+}
+
+TEST(NodeServer, NamesTheFieldsThatItIgnored) {
+    NodeWorld world;
+    const auto plain = world.post(kChat, chat_body(kHello, kGreedy));
+    EXPECT_EQ(header_of(plain, "x-ignored-fields"), "");
+    const auto odd = world.post(
+        kChat, chat_body(kHello, kGreedy + R"(,"temprature":1,"a\r\nb: c":2,"user":"u")"));
+    EXPECT_EQ(odd.status, 200);
+    EXPECT_EQ(header_of(odd, "x-ignored-fields"), "temprature, ?");
+}
+
 TEST(NodeServer, TokenizeJudgesTheBodyByItsFieldsAndChecksTheModel) {
     NodeWorld world;
     // The word in a value, or in a nested key, makes no chat.
     for (const char* body : {R"({"model":"tiny","prompt":"say \"messages\""})",
                              R"({"model":"tiny","prompt":"x","user":"messages"})",
-                             R"({"model":"tiny","prompt":"x","metadata":{"messages":1}})"})
+                             R"({"model":"tiny","prompt":"x","metadata":{"messages":"1"}})"})
         EXPECT_EQ(world.post("/tokenize", body).status, 200) << body;
     // Written another way it is the same key.
     const auto chat = world.post(
@@ -369,7 +455,7 @@ TEST(NodeServer, BadInputGetsAnErrorObject) {
         {kChat, "", 400, "invalid_json", ""},
         {kChat, "[]", 400, "invalid_type", ""},
         {kChat, chat_body(kHello, R"("temperature":9)"), 400, "invalid_value", "temperature"},
-        {kChat, chat_body(kHello, R"("n":3)"), 400, "unsupported_value", "n"},
+        {kChat, chat_body(kHello, R"("n":17)"), 400, "invalid_value", "n"},
         {kChat, chat_body(kHello, R"("tools":[{}])"), 400, "unsupported_parameter", "tools"},
         {kChat, R"({"model":"gpt","messages":[{"role":"user","content":"x"}]})", 404,
          "model_not_found", "model"},
