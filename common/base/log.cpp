@@ -10,6 +10,7 @@
 #include <climits>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <functional>
 #include <mutex>
@@ -88,91 +89,115 @@ unsigned char classes_of(std::string_view text) {
     return common;
 }
 
+// A line being made, in a buffer of its own: room is asked for once a field, not once a piece.
+class Line {
+  public:
+    void begin() { size_ = 0; }
+    std::size_t size() const { return size_; }
+    std::string_view text() const { return {bytes_, size_}; }
+    void cut_to(std::size_t size) { size_ = size; }
+    bool has_room(std::size_t bytes) const { return bytes <= sizeof bytes_ - size_; }
+
+    // The caller has made sure of the room.
+    void put(char c) { bytes_[size_++] = c; }
+    void put(std::string_view text) {
+        std::memcpy(bytes_ + size_, text.data(), text.size());
+        size_ += text.size();
+    }
+    template <typename T>
+    void put_number(T value) {
+        const auto end = std::to_chars(bytes_ + size_, bytes_ + size_ + kNumberBytesMax, value);
+        size_ = static_cast<std::size_t>(end.ptr - bytes_);
+    }
+
+    static constexpr std::size_t kNumberBytesMax = 32;
+
+  private:
+    std::size_t size_ = 0;
+    char bytes_[kLineBytesMax + 2 * kTextBytesMax];
+};
+
+// What escaping adds to a text that is cut at kTextBytesMax: one escape, the dots, the quotes.
+constexpr std::size_t kTextRoom = kTextBytesMax + 16;
+
 // As inside a JSON string; key=value lines use the same escapes.
-void append_escaped(std::string& out, std::string_view value) {
+void put_escaped(Line& out, std::string_view value) {
     const std::size_t start = out.size();
     while (!value.empty()) {
-        if (out.size() - start >= kTextBytesMax) {
-            out += "...";
-            return;
-        }
+        if (out.size() - start >= kTextBytesMax) return out.put("...");
         const std::size_t size = character_bytes(value);
         const auto byte = static_cast<unsigned char>(value[0]);
         if (size == 0) {
-            out += "\\ufffd";
+            out.put("\\ufffd");
         } else if (byte == '"' || byte == '\\') {
-            out += '\\';
-            out += value[0];
+            out.put('\\');
+            out.put(value[0]);
         } else if (byte == '\n') {
-            out += "\\n";
+            out.put("\\n");
         } else if (byte < 0x20 || byte == 0x7f) {
             char text[8];
             std::snprintf(text, sizeof(text), "\\u%04x", byte);
-            out += text;
+            out.put(text);
         } else {
-            out += value.substr(0, size);
+            out.put(value.substr(0, size));
         }
         value.remove_prefix(size == 0 ? 1 : size);
     }
 }
 
-void append_text(std::string& out, std::string_view value, bool json) {
+void put_text(Line& out, std::string_view value, bool json) {
     const unsigned char classes = classes_of(value);
     const bool quote = json || value.empty() || (classes & kBare) == 0;
-    if (quote) out += '"';
+    if (quote) out.put('"');
     if ((classes & kPlain) != 0 && value.size() <= kTextBytesMax)
-        out += value;
+        out.put(value);
     else
-        append_escaped(out, value);
-    if (quote) out += '"';
-}
-
-template <typename T>
-void append_number(std::string& out, T value) {
-    char text[32];
-    out.append(text, std::to_chars(text, text + sizeof(text), value).ptr);
+        put_escaped(out, value);
+    if (quote) out.put('"');
 }
 
 // Most are times of a few digits, for which this is many times quicker than the general way, and
 // the same text.
-void append_real(std::string& out, double value) {
+void put_real(Line& out, double value) {
     constexpr double kBound = 1e5;
-    if (value < 0 || value >= kBound) return append_number(out, value);
+    if (value < 0 || value >= kBound) return out.put_number(value);
     const auto thousandths = static_cast<std::int64_t>(value * 1e3 + 0.5);
-    if (static_cast<double>(thousandths) / 1e3 != value) return append_number(out, value);
-    append_number(out, thousandths / 1000);
+    if (static_cast<double>(thousandths) / 1e3 != value) return out.put_number(value);
+    out.put_number(thousandths / 1000);
     std::int64_t rest = thousandths % 1000;
     if (rest == 0) return;
-    out += '.';
+    out.put('.');
     for (std::int64_t unit = 100; rest > 0; rest %= unit, unit /= 10)
-        out += static_cast<char>('0' + rest / unit);
+        out.put(static_cast<char>('0' + rest / unit));
 }
 
-void append_value(std::string& out, const Field& field, bool json) {
+void put_value(Line& out, const Field& field, bool json) {
     if (const auto* text = std::get_if<std::string_view>(&field.value))
-        append_text(out, *text, json);
+        put_text(out, *text, json);
     else if (const auto* truth = std::get_if<bool>(&field.value))
-        out += *truth ? "true" : "false";
+        out.put(*truth ? "true" : "false");
     else if (const auto* number = std::get_if<std::int64_t>(&field.value))
-        append_number(out, *number);
+        out.put_number(*number);
     else if (const auto* count = std::get_if<std::uint64_t>(&field.value))
-        append_number(out, *count);
+        out.put_number(*count);
     else if (const double real = std::get<double>(field.value); std::isfinite(real))
-        append_real(out, real);
+        put_real(out, real);
     else  // JSON has no word for these as numbers.
-        append_text(out, std::isnan(real) ? "nan" : real > 0 ? "inf" : "-inf", json);
+        put_text(out, std::isnan(real) ? "nan" : real > 0 ? "inf" : "-inf", json);
 }
 
 // Appends the field, or nothing and false if the line would grow beyond its limit.
-bool append(std::string& line, const Field& field, bool json, std::size_t bytes_max) {
+bool append(Line& line, const Field& field, bool json, std::size_t bytes_max) {
     const std::size_t before = line.size();
-    if (before > (json ? 1u : 0u)) line += json ? ',' : ' ';
-    if (json) line += '"';
-    line += field.key;
-    line += json ? "\":" : "=";
-    append_value(line, field, json);
+    if (!line.has_room(field.key.size() + kTextRoom)) return false;
+    if (before > (json ? 1u : 0u)) line.put(json ? ',' : ' ');
+    if (json) line.put('"');
+    line.put(field.key);
+    if (json) line.put('"');
+    line.put(json ? ':' : '=');
+    put_value(line, field, json);
     if (line.size() <= bytes_max) return true;
-    line.resize(before);
+    line.cut_to(before);
     return false;
 }
 
@@ -193,12 +218,12 @@ void write_batch() {
 }
 
 // Caller holds the mutex. True if somebody has to be told to flush.
-bool add_line(std::string& line, bool json, bool urgent) {
+bool add_line(Line& line, bool json, bool urgent) {
     if (g_batch_lines == 0 && g_dropped > 0)
         append(line, {"dropped", g_dropped}, json, kLineBytesMax - 2);
-    line += json ? "}\n" : "\n";
+    line.put(json ? "}\n" : "\n");
     if (g_batch.size() + line.size() > kLineBytesMax) write_batch();
-    g_batch += line;
+    g_batch += line.text();
     ++g_batch_lines;
     if (urgent || !g_schedule) write_batch();
     return g_batch_lines == 1;
@@ -238,8 +263,9 @@ void set_program(std::string_view name) {
 void write(Level level, std::string_view event, Fields fields) {
     if (level < g_level.load(std::memory_order_relaxed)) return;
     const bool json = g_json.load(std::memory_order_relaxed);
-    thread_local std::string line;  // Reused.
-    line = json ? "{" : "";
+    thread_local Line line;
+    line.begin();
+    if (json) line.put('{');
     bool whole = true;
     const auto add = [&](const Field& field) {
         whole = append(line, field, json, kLineBytesMax - kEndBytes) && whole;

@@ -1,12 +1,12 @@
-// Metrics over prometheus-cpp: a family per name, handles to its series, text exposition.
+// Metrics: a family per name, its series as atomic cells, and prometheus-cpp for the text of them.
 #include "common/metrics/metrics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-#include <prometheus/histogram.h>
-#include <prometheus/registry.h>
+#include <prometheus/check_names.h>
+#include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <limits>
 #include <mutex>
 #include <sstream>
 
@@ -35,55 +35,86 @@ const std::vector<double> kTokens = {1,   2,    5,    10,   20,    50,    100,  
                                      500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 }  // namespace buckets
 
-namespace {
-
-template <typename T>
-struct Family {
-    prometheus::Family<T>* family = nullptr;
-    std::string help;
-    std::vector<double> bounds;  // Of a histogram: the same for all its series, or sums go wrong.
+struct Histogram::Cell {
+    explicit Cell(const std::vector<double>& upper)
+        : bounds(upper), counts(std::make_unique<std::atomic<std::uint64_t>[]>(upper.size() + 1)) {}
+    const std::vector<double>& bounds;  // Of the family, which outlives its series.
+    std::unique_ptr<std::atomic<std::uint64_t>[]> counts;  // A bucket each; the last is +Inf's.
+    std::atomic<double> sum{0};
 };
 
-}  // namespace
+void Histogram::observe(double value) const {
+    const std::vector<double>& bounds = cell_->bounds;
+    const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin();
+    cell_->counts[static_cast<std::size_t>(bucket)].fetch_add(1, std::memory_order_relaxed);
+    cell_->sum.fetch_add(value, std::memory_order_relaxed);
+}
 
 class Metrics::State {
   public:
-    prometheus::Registry registry{prometheus::Registry::InsertBehavior::Throw};
-    std::mutex mutex;
-    std::map<std::string, Family<prometheus::Counter>> counters;
-    std::map<std::string, Family<prometheus::Gauge>> gauges;
-    std::map<std::string, Family<prometheus::Histogram>> histograms;
+    // All series of one name. Another type, help or bounds under one name is our bug: a scrape
+    // would sum what does not belong together.
+    template <typename Cell>
+    struct Family {
+        std::string help;
+        std::vector<double> bounds;  // Of a histogram.
+        std::map<Labels, std::unique_ptr<Cell>> series;
+    };
+    template <typename Cell>
+    using Families = std::map<std::string, Family<Cell>>;
 
-    // The family of a name, made on first use. Another type, help or buckets under one name is our
-    // bug.
-    template <typename T, typename Builder>
-    prometheus::Family<T>& family(std::map<std::string, Family<T>>& known, Builder builder,
-                                  const std::string& name, const std::string& help,
-                                  const std::vector<double>& bounds = {}) {
+    template <typename Cell>
+    Family<Cell>& family(Families<Cell>& known, const std::string& name, const std::string& help,
+                         const std::vector<double>& bounds = {}) {
         auto [place, is_new] = known.try_emplace(name);
         if (is_new) {
-            const std::size_t kinds =
-                counters.count(name) + gauges.count(name) + histograms.count(name);
-            CHECK_MSG(kinds == 1, name);
-            place->second = {&builder.Name(name).Help(help).Register(registry), help, bounds};
+            CHECK_MSG(prometheus::CheckMetricName(name), name);
+            CHECK_MSG(counters.count(name) + gauges.count(name) + histograms.count(name) == 1,
+                      name);
+            CHECK_MSG(std::is_sorted(bounds.begin(), bounds.end()), name);
+            place->second.help = help;
+            place->second.bounds = bounds;
         }
         CHECK_MSG(place->second.help == help && place->second.bounds == bounds, name);
-        return *place->second.family;
+        return place->second;
     }
+
+    template <typename Cell, typename... Args>
+    static Cell* series(Family<Cell>& family, const Labels& labels, const Args&... args) {
+        auto [place, is_new] = family.series.try_emplace(labels);
+        if (is_new) {
+            for (const auto& label : labels)
+                CHECK_MSG(prometheus::CheckLabelName(label.first), label.first);
+            place->second = std::make_unique<Cell>(args...);
+        }
+        return place->second.get();
+    }
+
+    std::mutex mutex;
+    Families<std::atomic<double>> counters;
+    Families<std::atomic<double>> gauges;
+    Families<Histogram::Cell> histograms;
 };
 
-void Counter::add(double by) const {
-    static_cast<prometheus::Counter*>(counter_)->Increment(by);
+namespace {
+
+template <typename Cell, typename Fill>
+void collect(const std::map<std::string, Cell>& families, prometheus::MetricType type,
+             std::vector<prometheus::MetricFamily>& out, const Fill& fill) {
+    for (const auto& [name, family] : families) {
+        prometheus::MetricFamily& told = out.emplace_back();
+        told.name = name;
+        told.help = family.help;
+        told.type = type;
+        for (const auto& [labels, cell] : family.series) {
+            prometheus::ClientMetric& metric = told.metric.emplace_back();
+            for (const auto& [label, value] : labels) metric.label.push_back({label, value});
+            fill(*cell, metric);
+        }
+    }
 }
-void Gauge::set(double value) const {
-    static_cast<prometheus::Gauge*>(gauge_)->Set(value);
-}
-void Gauge::add(double by) const {
-    static_cast<prometheus::Gauge*>(gauge_)->Increment(by);
-}
-void Histogram::observe(double value) const {
-    static_cast<prometheus::Histogram*>(histogram_)->Observe(value);
-}
+
+}  // namespace
 
 Metrics::Metrics() : state_(std::make_unique<State>()) {}
 Metrics::~Metrics() = default;
@@ -91,32 +122,51 @@ Metrics::~Metrics() = default;
 Counter Metrics::counter(const std::string& name, const std::string& help, const Labels& labels) {
     const std::lock_guard lock(state_->mutex);
     Counter handle;
-    handle.counter_ =
-        &state_->family(state_->counters, prometheus::BuildCounter(), name, help).Add(labels);
+    handle.value_ = State::series(state_->family(state_->counters, name, help), labels, 0.0);
     return handle;
 }
 
 Gauge Metrics::gauge(const std::string& name, const std::string& help, const Labels& labels) {
     const std::lock_guard lock(state_->mutex);
     Gauge handle;
-    handle.gauge_ =
-        &state_->family(state_->gauges, prometheus::BuildGauge(), name, help).Add(labels);
+    handle.value_ = State::series(state_->family(state_->gauges, name, help), labels, 0.0);
     return handle;
 }
 
 Histogram Metrics::histogram(const std::string& name, const std::string& help,
                              const std::vector<double>& bucket_bounds, const Labels& labels) {
     const std::lock_guard lock(state_->mutex);
+    auto& family = state_->family(state_->histograms, name, help, bucket_bounds);
     Histogram handle;
-    handle.histogram_ =
-        &state_->family(state_->histograms, prometheus::BuildHistogram(), name, help, bucket_bounds)
-             .Add(labels, bucket_bounds);
+    handle.cell_ = State::series(family, labels, family.bounds);
     return handle;
 }
 
 std::string Metrics::expose() const {
+    using prometheus::ClientMetric;
+    using prometheus::MetricType;
+    std::vector<prometheus::MetricFamily> families;
+    {
+        const std::lock_guard lock(state_->mutex);
+        collect(state_->counters, MetricType::Counter, families,
+                [](const auto& cell, ClientMetric& out) { out.counter.value = cell.load(); });
+        collect(state_->gauges, MetricType::Gauge, families,
+                [](const auto& cell, ClientMetric& out) { out.gauge.value = cell.load(); });
+        collect(state_->histograms, MetricType::Histogram, families,
+                [](const auto& cell, ClientMetric& out) {
+                    ClientMetric::Histogram& told = out.histogram;
+                    for (std::size_t i = 0; i <= cell.bounds.size(); ++i) {
+                        told.sample_count += cell.counts[i].load();
+                        const double bound = i < cell.bounds.size()
+                                                 ? cell.bounds[i]
+                                                 : std::numeric_limits<double>::infinity();
+                        told.bucket.push_back({told.sample_count, bound});
+                    }
+                    told.sample_sum = cell.sum.load();
+                });
+    }
     std::ostringstream out;
-    prometheus::TextSerializer().Serialize(out, state_->registry.Collect());
+    prometheus::TextSerializer().Serialize(out, families);
     return out.str() + process_metrics();
 }
 
