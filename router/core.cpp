@@ -53,15 +53,16 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
 
 std::string RouterCore::fresh_id() {
     constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string id = "00000000-0000-4000-8000-000000000000";
-    std::uint64_t bits = 0;
-    for (std::size_t i = 0; i < id.size(); ++i) {
-        if (i % 18 == 0) bits = rng.next();  // 15 or 16 digits come before the next.
-        if (id[i] == '-' || i == 14) continue;
-        // The first digit of the fourth group says the variant in its upper two bits.
-        id[i] = kDigits[i == 19 ? 8 | (bits & 3) : bits & 15];
-        bits >>= 4;
-    }
+    std::uint64_t high = rng.next(), low = rng.next();
+    high = (high & ~std::uint64_t{0xf000}) | 0x4000;                     // The version.
+    low = (low & ~(std::uint64_t{3} << 62)) | (std::uint64_t{2} << 62);  // The variant.
+    std::string id(36, '-');
+    std::size_t at = 0;
+    for (const std::uint64_t half : {high, low})
+        for (int shift = 60; shift >= 0; shift -= 4) {
+            id[at] = kDigits[(half >> shift) & 15];
+            at += at == 7 || at == 12 || at == 17 || at == 22 ? 2 : 1;
+        }
     return id;
 }
 

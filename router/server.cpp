@@ -127,11 +127,10 @@ Task<void> route(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
         if (path.path == wanted) known = &path;
     const bool matches = known != nullptr && takes(*known, head.method);
     if (matches && known->method == "POST")
-        co_await serve_turn(core, exchange, known->endpoint);
-    else if (matches && known->endpoint == Endpoint::kOther)
-        co_await serve_probe(core, exchange, known->path);
-    else
-        co_await serve_other(core, exchange, known);
+        return serve_turn(std::move(core), exchange, known->endpoint);
+    if (matches && known->endpoint == Endpoint::kOther)
+        return serve_probe(std::move(core), exchange, known->path);
+    return serve_other(std::move(core), exchange, known);
 }
 
 }  // namespace

@@ -32,10 +32,10 @@ Error closed_early(bool any_byte, const Result<std::size_t>& read) {
 
 }  // namespace
 
-void ClientConnection::begin(std::string host, milliseconds write_timeout) {
+void ClientConnection::begin(const std::string& host, milliseconds write_timeout) {
     stream_.forget_kept();
     stream_.reset_wrote_any();
-    host_ = std::move(host);
+    if (host_ != host) host_ = host;
     write_timeout_ = write_timeout;
     decoder_ = ChunkedDecoder();
     sent_head_ = sent_all_ = got_head_ = got_all_ = failed_ = false;
@@ -106,6 +106,20 @@ Task<Result<void>> ClientConnection::send(TcpStream::WriteParts parts) {
 Task<Result<void>> ClientConnection::send_head(const ClientExchange::RequestOptions& options,
                                                const std::vector<HeaderField>& fields,
                                                std::string_view first_body) {
+    Result<void> sent;
+    if (!send_head_now(options, fields, first_body, sent)) sent = co_await write_rest();
+    co_return sent;
+}
+
+Task<Result<void>> ClientConnection::write_rest() {
+    Result<void> sent = co_await stream_.write(rest_, write_timeout_);
+    failed_ = failed_ || !sent;
+    co_return sent;
+}
+
+bool ClientConnection::send_head_now(const ClientExchange::RequestOptions& options,
+                                     const std::vector<HeaderField>& fields,
+                                     std::string_view first_body, Result<void>& sent) {
     CHECK_MSG(!sent_head_, "one request per exchange");
     CHECK(options.body != BodyKind::kUntilClose);
     sent_head_ = true;
@@ -120,18 +134,18 @@ Task<Result<void>> ClientConnection::send_head(const ClientExchange::RequestOpti
         clean = clean && is_field_name(field.name) && is_field_value(field.value);
     if (!clean) {
         failed_ = true;
-        co_return make_error(ErrorCode::kInvalidArgument, "invalid byte in a request head");
+        sent = make_error(ErrorCode::kInvalidArgument, "invalid byte in a request head");
+        return true;
     }
     format_head(options, fields);
-    Result<void> fits = account_for(first_body.size());
-    if (!fits) co_return fits;
-    TcpStream::WriteParts parts;
-    parts[0] = asio::const_buffer(out_.data(), out_.size());
-    add_body(parts, first_body);
-    Result<void> sent;
-    if (!stream_.write_now(parts, sent)) sent = co_await stream_.write(parts, write_timeout_);
+    sent = account_for(first_body.size());
+    if (!sent) return true;
+    rest_ = {};
+    rest_[0] = asio::const_buffer(out_.data(), out_.size());
+    add_body(rest_, first_body);
+    if (!stream_.write_now(rest_, sent)) return false;
     failed_ = failed_ || !sent;
-    co_return sent;
+    return true;
 }
 
 Task<Result<void>> ClientConnection::write_body(std::string_view bytes) {
@@ -181,14 +195,16 @@ Result<bool> ClientConnection::parse_head(std::size_t& looked_at) {
 Task<Result<const ResponseHead*>> ClientConnection::read_head(milliseconds timeout) {
     const ResponseHead* head = &head_;
     if (got_head_) co_return head;
-    const MonotonicNs deadline = now() + timeout.count() * kMs;
+    MonotonicNs deadline = 0;
     std::size_t looked_at = 0;
     bool any_byte = false;
     while (true) {
         Result<bool> whole = parse_head(looked_at);
         if (!whole) co_return whole.error();
         if (*whole) break;
-        const milliseconds left((deadline - now()) / kMs);
+        const MonotonicNs time = now();
+        if (deadline == 0) deadline = time + timeout.count() * kMs;
+        const milliseconds left((deadline - time) / kMs);
         Result<std::size_t> n = co_await stream_.fill(left);
         if (n.ok() && *n > 0) {
             any_byte = true;
@@ -221,36 +237,48 @@ std::string_view ClientConnection::unchunk() {
     return {start, size};
 }
 
-Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds timeout) {
-    CHECK_MSG(got_head_, "read_body_some() before read_head()");
+bool ClientConnection::body_at_hand(Result<std::string_view>& body) {
+    CHECK_MSG(got_head_, "a body before read_head()");
+    body = std::string_view();
     while (!got_all_) {
-        if (failed_) co_return broken("malformed or broken answer body");
-        if (head_.body == BodyKind::kChunked) {
-            const std::string_view body = unchunk();
-            if (!body.empty()) co_return body;
-            if (got_all_ || failed_) continue;
-        } else if (!stream_.unread().empty()) {
-            std::string_view body = stream_.unread();
-            if (head_.body == BodyKind::kLength) {
-                body = body.substr(0, static_cast<std::size_t>(
-                                          std::min<std::uint64_t>(body_in_left_, body.size())));
-                body_in_left_ -= body.size();
-                got_all_ = body_in_left_ == 0;
-            }
-            stream_.consume(body.size());
-            co_return body;
+        if (failed_) {
+            body = broken("malformed or broken answer body");
+            return true;
         }
+        if (stream_.unread().empty()) return false;
+        if (head_.body == BodyKind::kChunked) {
+            body = unchunk();
+            if (!body->empty()) return true;
+            continue;
+        }
+        std::string_view bytes = stream_.unread();
+        if (head_.body == BodyKind::kLength) {
+            bytes = bytes.substr(
+                0, static_cast<std::size_t>(std::min<std::uint64_t>(body_in_left_, bytes.size())));
+            body_in_left_ -= bytes.size();
+            got_all_ = body_in_left_ == 0;
+        }
+        stream_.consume(bytes.size());
+        body = bytes;
+        return true;
+    }
+    return true;
+}
+
+Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds timeout) {
+    Result<std::string_view> body = std::string_view();
+    while (!body_at_hand(body)) {
         Result<std::size_t> n = co_await stream_.fill(timeout);
         if (n.ok() && *n > 0) continue;
         if (n.ok() && head_.body == BodyKind::kUntilClose) {
             got_all_ = true;
-            break;
+            continue;
         }
         failed_ = n.ok() || n.error().code != ErrorCode::kTimeout;
         if (!n) co_return n.error();
         co_return make_error(ErrorCode::kUnavailable, "the upstream closed within a body");
     }
-    co_return std::string_view{};
+    co_return body;
 }
 
 }  // namespace hearth

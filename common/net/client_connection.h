@@ -16,15 +16,21 @@ class ClientConnection {
         : stream_(std::move(socket), deadlines) {}
 
     // Forgets the last exchange. `host` is sent when the caller names none.
-    void begin(std::string host, std::chrono::milliseconds write_timeout);
+    void begin(const std::string& host, std::chrono::milliseconds write_timeout);
+    const std::string& host() const { return host_; }
 
     Task<Result<void>> send_head(const ClientExchange::RequestOptions& options,
                                  const std::vector<HeaderField>& fields,
                                  std::string_view first_body);
+    bool send_head_now(const ClientExchange::RequestOptions& options,
+                       const std::vector<HeaderField>& fields, std::string_view first_body,
+                       Result<void>& sent);
+    Task<Result<void>> write_rest();
     Task<Result<void>> write_body(std::string_view bytes);
     Task<Result<void>> finish_body();
     Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout);
     Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout);
+    bool body_at_hand(Result<std::string_view>& body);
 
     // The exchange is over on both sides and the connection may carry another.
     bool reusable() const;
@@ -55,8 +61,9 @@ class ClientConnection {
     bool got_head_ = false;
     bool got_all_ = false;
     bool failed_ = false;
-    std::string out_;         // Request head, reused.
-    std::string chunk_line_;  // Size line of the chunk being written, reused.
+    TcpStream::WriteParts rest_;  // What write_rest() is to write.
+    std::string out_;             // Request head, reused.
+    std::string chunk_line_;      // Size line of the chunk being written, reused.
 };
 
 }  // namespace hearth

@@ -50,7 +50,7 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
         : io(loop), options(opts), deadlines(std::make_shared<Deadlines>(loop)) {}
 
     Connection take_idle(const std::string& host_port);
-    void give_back(const std::string& host_port, Connection connection);
+    void give_back(Connection connection);
     void prune();
     void close();  // The client is gone; exchanges may still be running.
     Task<Result<std::vector<Tcp::endpoint>>> resolve(std::string host_port, milliseconds timeout);
@@ -93,9 +93,9 @@ HttpClient::State::Connection HttpClient::State::take_idle(const std::string& ho
     return nullptr;
 }
 
-void HttpClient::State::give_back(const std::string& host_port, Connection connection) {
+void HttpClient::State::give_back(Connection connection) {
     if (closed || !connection->reusable()) return;
-    std::vector<Idle>& idle = upstreams[host_port].idle;
+    std::vector<Idle>& idle = upstreams[connection->host()].idle;
     if (idle.size() >= options.idle_per_upstream_max) return;
     connection->stream().forget_kept();
     idle.push_back({std::move(connection), now()});
@@ -180,21 +180,23 @@ namespace {
 template <typename State>
 class PooledExchange final : public ClientExchange {
   public:
-    PooledExchange(std::shared_ptr<State> state, std::string host_port,
+    PooledExchange(std::shared_ptr<State> state, const std::string& host_port,
                    std::unique_ptr<ClientConnection> connection, bool kept)
-        : state_(std::move(state)),
-          host_port_(std::move(host_port)),
-          connection_(std::move(connection)),
-          reused_(kept) {
-        connection_->begin(host_port_, state_->options.write_timeout);
+        : state_(std::move(state)), connection_(std::move(connection)), reused_(kept) {
+        connection_->begin(host_port, state_->options.write_timeout);
     }
-    ~PooledExchange() override { state_->give_back(host_port_, std::move(connection_)); }
+    ~PooledExchange() override { state_->give_back(std::move(connection_)); }
 
     Task<Result<void>> send_head(const RequestOptions& options,
                                  const std::vector<HeaderField>& fields,
                                  std::string_view first_body) override {
         return connection_->send_head(options, fields, first_body);
     }
+    bool send_head_now(const RequestOptions& options, const std::vector<HeaderField>& fields,
+                       std::string_view first_body, Result<void>& sent) override {
+        return connection_->send_head_now(options, fields, first_body, sent);
+    }
+    Task<Result<void>> write_rest() override { return connection_->write_rest(); }
     Task<Result<void>> write_body(std::string_view bytes) override {
         return connection_->write_body(bytes);
     }
@@ -205,13 +207,15 @@ class PooledExchange final : public ClientExchange {
     Task<Result<std::string_view>> read_body_some(milliseconds timeout) override {
         return connection_->read_body_some(timeout);
     }
+    bool body_at_hand(Result<std::string_view>& body) override {
+        return connection_->body_at_hand(body);
+    }
     void abort() override { connection_->stream().close(); }
     bool reused() const override { return reused_; }
     bool sent_any() const override { return connection_->stream().wrote_any(); }
 
   private:
     std::shared_ptr<State> state_;
-    std::string host_port_;
     std::unique_ptr<ClientConnection> connection_;
     bool reused_;
 };
@@ -229,20 +233,22 @@ HttpClient::~HttpClient() {
     state_->close();
 }
 
+std::unique_ptr<ClientExchange> HttpClient::open_kept(const std::string& host_port) {
+    State::Connection connection = state_->take_idle(host_port);
+    if (!connection) return nullptr;
+    return std::make_unique<PooledExchange<State>>(state_, host_port, std::move(connection), true);
+}
+
 Task<Result<std::unique_ptr<ClientExchange>>> HttpClient::open(const std::string& host_port,
                                                                bool fresh) {
     const std::shared_ptr<State> state = state_;
     const std::string key = host_port;
-    State::Connection connection;
-    if (!fresh) connection = state->take_idle(key);
-    const bool kept = connection != nullptr;
-    if (!kept) {
-        auto opened = co_await state->connect(key);
-        if (!opened) co_return opened.error();
-        connection = std::move(*opened);
-    }
-    std::unique_ptr<ClientExchange> exchange =
-        std::make_unique<PooledExchange<State>>(state, key, std::move(connection), kept);
+    std::unique_ptr<ClientExchange> exchange;
+    if (!fresh) exchange = open_kept(key);
+    if (exchange) co_return exchange;
+    auto opened = co_await state->connect(key);
+    if (!opened) co_return opened.error();
+    exchange = std::make_unique<PooledExchange<State>>(state, key, std::move(*opened), false);
     co_return exchange;
 }
 

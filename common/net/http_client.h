@@ -35,6 +35,12 @@ class ClientExchange {
     virtual Task<Result<void>> send_head(const RequestOptions& options,
                                          const std::vector<HeaderField>& fields,
                                          std::string_view first_body = {}) = 0;
+    // The same without a coroutine where the socket takes all of it at once: true if `sent` says
+    // how it ended, false if the caller is to wait for write_rest().
+    virtual bool send_head_now(const RequestOptions& options,
+                               const std::vector<HeaderField>& fields, std::string_view first_body,
+                               Result<void>& sent) = 0;
+    virtual Task<Result<void>> write_rest() = 0;
     virtual Task<Result<void>> write_body(std::string_view bytes) = 0;
     virtual Task<Result<void>> finish_body() = 0;
 
@@ -45,6 +51,8 @@ class ClientExchange {
     virtual Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout) = 0;
     // Body bytes, framing removed, as a view valid until the next call; empty at the end.
     virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;
+    // The same without a coroutine: false if nothing has come that was not told yet.
+    virtual bool body_at_hand(Result<std::string_view>& body) = 0;
 
     // From another coroutine of the same thread: closes the connection, so that the call that is
     // running fails with kCancelled at once.
@@ -75,6 +83,8 @@ class HttpClient {
     // Resolution is cached for a few seconds.
     Task<Result<std::unique_ptr<ClientExchange>>> open(const std::string& host_port,
                                                        bool fresh = false);
+    // On a kept connection; null if there is none.
+    std::unique_ptr<ClientExchange> open_kept(const std::string& host_port);
 
     // Whole request and answer in one call (status and body up to 1 MiB), for probes and tools.
     struct Answer {

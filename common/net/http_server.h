@@ -60,11 +60,18 @@ class ServerExchange {
     virtual Task<Result<void>> respond(int status, const std::vector<HeaderField>& fields,
                                        std::string_view body) = 0;
 
+    // The same without a coroutine where the socket takes all of it at once: true if `sent` says
+    // how it ended, false if the caller is to wait for write_rest().
+    virtual bool respond_now(int status, const std::vector<HeaderField>& fields,
+                             std::string_view body, Result<void>& sent) = 0;
+    virtual Task<Result<void>> write_rest() = 0;
+
     // A streamed answer, chunked (HTTP/1.0 clients: until close). Each write leaves at once as one
     // chunk. Head and first write share one packet; write({}) sends the head alone.
     virtual Task<Result<void>> start_stream(int status, HeaderList headers) = 0;
     virtual void start_stream(int status, const std::vector<HeaderField>& fields) = 0;
     virtual Task<Result<void>> write(std::string_view bytes) = 0;
+    virtual bool write_now(std::string_view bytes, Result<void>& sent) = 0;  // As respond_now().
     virtual Task<Result<void>> finish_stream() = 0;
     // Ends the answer uncleanly: the connection is cut so that the client sees a broken stream.
     virtual void abort() = 0;

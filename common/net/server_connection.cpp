@@ -152,52 +152,55 @@ Task<void> ServerConnection::serve() {
     stream_.close();
 }
 
+// True once `outcome` says what the bytes at hand are. A head that drips in is parsed anew for each
+// line, not for each byte.
+bool ServerConnection::parse_more(std::size_t& looked_at, HeadOutcome& outcome) {
+    const std::string_view bytes = stream_.unread();
+    const bool more = bytes.size() > looked_at &&
+                      (looked_at == 0 || bytes.find('\n', looked_at) != std::string_view::npos ||
+                       bytes.size() >= context_.limits.head.head_bytes_max);
+    looked_at = bytes.size();
+    if (!more) return false;
+    outcome = parse_request_head(bytes, context_.limits.head, head_);
+    if (outcome.progress != HeadProgress::kDone) return outcome.progress == HeadProgress::kError;
+    stream_.consume(outcome.consumed);
+    stream_.keep_consumed();
+    return true;
+}
+
+// How long to wait for the next bytes of a head; sets idle_.
+milliseconds ServerConnection::head_wait(MonotonicNs& head_deadline) {
+    idle_ = stream_.unread().empty();
+    if (idle_)
+        return context_.draining ? std::min(context_.limits.idle_timeout, kFreshMs)
+                                 : context_.limits.idle_timeout;
+    if (head_deadline == 0) head_deadline = now() + context_.limits.head_timeout.count() * kMs;
+    return until(head_deadline);
+}
+
 // True with a whole head in head_. False when the connection is over; a client that sent nonsense
 // or half a head has its answer by then.
 Task<bool> ServerConnection::read_request() {
     stream_.forget_kept();
     std::size_t looked_at = 0;
     MonotonicNs head_deadline = 0;
-    while (true) {
-        const std::string_view bytes = stream_.unread();
-        // A head that drips in is parsed anew for each line, not for each byte.
-        if (bytes.size() > looked_at &&
-            (looked_at == 0 || bytes.find('\n', looked_at) != std::string_view::npos ||
-             bytes.size() >= context_.limits.head.head_bytes_max)) {
-            const HeadOutcome outcome = parse_request_head(bytes, context_.limits.head, head_);
-            if (outcome.progress == HeadProgress::kDone) {
-                stream_.consume(outcome.consumed);
-                stream_.keep_consumed();
-                co_return true;
-            }
-            if (outcome.progress == HeadProgress::kError) {
-                co_await refuse(outcome.error);
-                co_return false;
-            }
+    HeadOutcome outcome;
+    while (!parse_more(looked_at, outcome)) {
+        const milliseconds timeout = head_wait(head_deadline);
+        if (idle_ && !fresh_ && context_.draining) co_return false;
+        in_head_ = true;
+        Result<std::size_t> n = co_await stream_.fill(timeout);
+        const bool was_idle = idle_;
+        idle_ = in_head_ = false;
+        if (n.ok() && *n > 0) continue;
+        if (!n.ok() && !was_idle && n.error().code == ErrorCode::kTimeout) {
+            const HeadError error{408, "the request head did not arrive in time"};
+            co_await refuse(error);
         }
-        looked_at = bytes.size();
-        const bool more = co_await read_more_of_head(head_deadline);
-        if (!more) co_return false;
+        co_return false;
     }
-}
-
-Task<bool> ServerConnection::read_more_of_head(MonotonicNs& head_deadline) {
-    idle_ = stream_.unread().empty();
-    if (idle_ && !fresh_ && context_.draining) co_return false;
-    if (!idle_ && head_deadline == 0)
-        head_deadline = now() + context_.limits.head_timeout.count() * kMs;
-    milliseconds timeout = context_.limits.idle_timeout;
-    if (context_.draining) timeout = std::min(timeout, kFreshMs);
-    if (!idle_) timeout = until(head_deadline);
-    in_head_ = true;
-    Result<std::size_t> n = co_await stream_.fill(timeout);
-    const bool was_idle = idle_;
-    idle_ = in_head_ = false;
-    if (n.ok() && *n > 0) co_return true;
-    if (!n.ok() && !was_idle && n.error().code == ErrorCode::kTimeout) {
-        const HeadError error{408, "the request head did not arrive in time"};
-        co_await refuse(error);
-    }
+    if (outcome.progress == HeadProgress::kDone) co_return true;
+    co_await refuse(outcome.error);
     co_return false;
 }
 
@@ -460,24 +463,49 @@ void ServerConnection::format_head(int status, const Fields& headers,
 Task<Result<void>> ServerConnection::respond(int status, HeaderList headers,
                                              std::string_view body) {
     format_head(status, headers, body.size());
-    return send_answer(body);
+    Result<void> sent;
+    const bool over = send_answer(body, sent);
+    return sent_or_rest(over, std::move(sent));
 }
 
 Task<Result<void>> ServerConnection::respond(int status, const std::vector<HeaderField>& fields,
                                              std::string_view body) {
-    format_head(status, fields, body.size());
-    return send_answer(body);
+    Result<void> sent;
+    const bool over = respond_now(status, fields, body, sent);
+    return sent_or_rest(over, std::move(sent));
 }
 
-Task<Result<void>> ServerConnection::send_answer(std::string_view body) {
+bool ServerConnection::respond_now(int status, const std::vector<HeaderField>& fields,
+                                   std::string_view body, Result<void>& sent) {
+    format_head(status, fields, body.size());
+    return send_answer(body, sent);
+}
+
+bool ServerConnection::send_answer(std::string_view body, Result<void>& sent) {
     answer_ = Answer::kComplete;
     TcpStream::WriteParts parts;
     parts[0] = asio::const_buffer(out_.data(), out_.size());
     if (!no_body_out_) parts[1] = asio::const_buffer(body.data(), body.size());
-    Result<void> sent;
-    if (!stream_.write_now(parts, sent))
-        sent = co_await stream_.write(parts, context_.limits.write_timeout);
+    return send_now(parts, sent);
+}
+
+bool ServerConnection::send_now(const TcpStream::WriteParts& parts, Result<void>& sent) {
+    rest_ = parts;
+    if (!stream_.write_now(rest_, sent)) return false;
+    out_.clear();
     if (!sent) stream_.close();
+    return true;
+}
+
+Task<Result<void>> ServerConnection::write_rest() {
+    Result<void> sent = co_await stream_.write(rest_, context_.limits.write_timeout);
+    out_.clear();
+    if (!sent) stream_.close();
+    co_return sent;
+}
+
+Task<Result<void>> ServerConnection::sent_or_rest(bool over, Result<void> sent) {
+    if (!over) sent = co_await write_rest();
     co_return sent;
 }
 
@@ -495,8 +523,16 @@ Task<Result<void>> ServerConnection::start_stream(int status, HeaderList headers
 }
 
 Task<Result<void>> ServerConnection::write(std::string_view bytes) {
-    if (answer_ == Answer::kAborted)
-        co_return make_error(ErrorCode::kCancelled, "the answer was aborted");
+    Result<void> sent;
+    const bool over = write_now(bytes, sent);
+    return sent_or_rest(over, std::move(sent));
+}
+
+bool ServerConnection::write_now(std::string_view bytes, Result<void>& sent) {
+    if (answer_ == Answer::kAborted) {
+        sent = make_error(ErrorCode::kCancelled, "the answer was aborted");
+        return true;
+    }
     CHECK_MSG(answer_ == Answer::kStream, "write() outside a stream");
     TcpStream::WriteParts parts;
     parts[0] = asio::const_buffer(out_.data(), out_.size());
@@ -510,12 +546,7 @@ Task<Result<void>> ServerConnection::write(std::string_view bytes) {
             parts[3] = asio::const_buffer("\r\n", 2);
         }
     }
-    Result<void> sent;
-    if (!stream_.write_now(parts, sent))
-        sent = co_await stream_.write(parts, context_.limits.write_timeout);
-    out_.clear();
-    if (!sent) stream_.close();
-    co_return sent;
+    return send_now(parts, sent);
 }
 
 Task<Result<void>> ServerConnection::finish_stream() {

@@ -66,9 +66,13 @@ class ServerConnection final : public ServerExchange {
     Task<Result<void>> respond(int status, HeaderList headers, std::string_view body) override;
     Task<Result<void>> respond(int status, const std::vector<HeaderField>& fields,
                                std::string_view body) override;
+    bool respond_now(int status, const std::vector<HeaderField>& fields, std::string_view body,
+                     Result<void>& sent) override;
+    Task<Result<void>> write_rest() override;
     Task<Result<void>> start_stream(int status, HeaderList headers) override;
     void start_stream(int status, const std::vector<HeaderField>& fields) override;
     Task<Result<void>> write(std::string_view bytes) override;
+    bool write_now(std::string_view bytes, Result<void>& sent) override;
     Task<Result<void>> finish_stream() override;
     void abort() override;
     bool answered() const override { return answer_ != Answer::kNone; }
@@ -81,7 +85,8 @@ class ServerConnection final : public ServerExchange {
 
     Task<bool> shake_hands();
     Task<bool> read_request();
-    Task<bool> read_more_of_head(MonotonicNs& head_deadline);
+    bool parse_more(std::size_t& looked_at, HeadOutcome& outcome);
+    std::chrono::milliseconds head_wait(MonotonicNs& head_deadline);
     void begin_exchange();
     Task<void> run_handler();
     bool may_follow();
@@ -96,7 +101,9 @@ class ServerConnection final : public ServerExchange {
     bool bodiless(int status) const;
     template <typename Fields>
     void format_head(int status, const Fields& headers, std::optional<std::size_t> content_length);
-    Task<Result<void>> send_answer(std::string_view body);
+    bool send_answer(std::string_view body, Result<void>& sent);
+    bool send_now(const TcpStream::WriteParts& parts, Result<void>& sent);
+    Task<Result<void>> sent_or_rest(bool over, Result<void> sent);
 
     ServerContext& context_;
     TcpStream stream_;
@@ -116,6 +123,7 @@ class ServerConnection final : public ServerExchange {
     bool evicted_ = false;          // Closed to make room for another.
     MonotonicNs body_waited_ = 0;   // For the client, in the running window.
     std::size_t body_arrived_ = 0;  // Bytes, in the running window.
+    TcpStream::WriteParts rest_;    // What write_rest() is to write.
     std::string out_;               // An answer's head until it is written; reused.
     std::string chunk_line_;        // The size line of the chunk being written; reused.
 };

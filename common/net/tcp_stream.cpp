@@ -26,6 +26,9 @@ constexpr int kUnsentBytesMax = 128 * 1024;
 // What a connection keeps of its buffer between two exchanges; most never use more.
 constexpr std::size_t kPagesKept = 8 * 1024;
 
+// Up to this, copying the parts together costs less than having the kernel gather them.
+constexpr std::size_t kGatheredBytesMax = 8 * 1024;
+
 // Gives the whole pages between two addresses back to the system; their bytes are lost.
 void drop_pages(char* begin, char* end) {
     static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
@@ -125,14 +128,20 @@ asio::mutable_buffer TcpStream::room() {
 }
 
 Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
+    CHECK(has_room());
+    if (tls_) return fill_tls(timeout);
+    if (joins_read()) return join_read(timeout);
+    return fill_plain(timeout);
+}
+
+Task<Result<std::size_t>> TcpStream::fill_tls(std::chrono::milliseconds timeout) {
+    Result<std::size_t> read = co_await read_tls(room(), timeout);
+    if (read.ok()) end_ += *read;
+    co_return read;
+}
+
+Task<Result<std::size_t>> TcpStream::fill_plain(std::chrono::milliseconds timeout) {
     const asio::mutable_buffer target = room();
-    CHECK(target.size() > 0);
-    if (tls_) {
-        Result<std::size_t> read = co_await read_tls(target, timeout);
-        if (read.ok()) end_ += *read;
-        co_return read;
-    }
-    if (joins_read()) co_return co_await join_read(timeout);
     error_code ec;
     read_deadline_.set(timeout);
     const std::size_t n =
@@ -208,14 +217,22 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
 bool TcpStream::write_now(WriteParts& parts, Result<void>& sent) {
     if (tls_) return false;
     error_code ec;
-    std::size_t n = socket_.write_some(parts, ec);
+    const std::size_t size = asio::buffer_size(parts);
+    std::size_t n = 0;
+    if (size <= kGatheredBytesMax) {
+        thread_local std::array<char, kGatheredBytesMax> whole;
+        asio::buffer_copy(asio::buffer(whole), parts);
+        n = socket_.write_some(asio::const_buffer(whole.data(), size), ec);
+    } else {
+        n = socket_.write_some(parts, ec);
+    }
     if (ec == asio::error::would_block) return false;
     if (ec) {
         sent = failure(ec, write_deadline_, "write");
         return true;
     }
     wrote_any_ = wrote_any_ || n > 0;
-    if (n == asio::buffer_size(parts)) return true;
+    if (n == size) return true;
     for (asio::const_buffer& part : parts) {
         const std::size_t step = std::min(n, part.size());
         part += step;

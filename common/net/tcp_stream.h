@@ -90,6 +90,8 @@ class TcpStream {
     Error failure(const boost::system::error_code& ec, const Deadline& deadline,
                   std::string_view what) const;
     asio::mutable_buffer room();
+    Task<Result<std::size_t>> fill_tls(std::chrono::milliseconds timeout);
+    Task<Result<std::size_t>> fill_plain(std::chrono::milliseconds timeout);
 
     struct Watch;
     void arm_watch();

@@ -112,27 +112,31 @@ void Placer::consider() {
 
 // Look-up order: this router's memory, then the store; neither knows: home (design §6). Without a
 // store nobody could tell the other routers of an exception, so there are none.
-Task<void> Placer::find(SessionKey session, std::uint64_t body_bytes) {
+bool Placer::find_now(SessionKey session, std::uint64_t body_bytes) {
     session_ = session;
     prompt_tokens_ = static_cast<std::int64_t>(body_bytes / kBytesPerToken);
     const Binding* known = core_.bindings.find(session_);
-    bool trusted =
-        known != nullptr && core_.clock.now() - known->confirmed < kLocalTrust &&
-        (core_.store_forgot == 0 || core_.clock.now() - core_.store_forgot > kLocalTrust);
+    trusted_ = known != nullptr && core_.clock.now() - known->confirmed < kLocalTrust &&
+               (core_.store_forgot == 0 || core_.clock.now() - core_.store_forgot > kLocalTrust);
     first_turn_ = core_.store != nullptr && known == nullptr;
     if (known != nullptr) holder_ = known->node_id, spilled_from_ = known->left;
     consider();
-    if (core_.store == nullptr) co_return;
-    if (known != nullptr && decision_.choice && decision_.choice->reason != Reason::kSpill &&
+    if (core_.store == nullptr || !decision_.choice) return true;
+    return trusted_ && member(*decision_.choice).record.node_id == known->node_id;
+}
+
+Task<void> Placer::find() {
+    const Binding* known = core_.bindings.find(session_);
+    if (known != nullptr && decision_.choice->reason != Reason::kSpill &&
         member(*decision_.choice).record.node_id != known->node_id)
         co_await ask_again();
     for (int claims = 0; claims < kClaimsMax && decision_.choice; ++claims) {
         const std::string& wanted = member(*decision_.choice).record.node_id;
         known = core_.bindings.find(session_);
-        if (trusted && known != nullptr && known->node_id == wanted) co_return;
+        if (trusted_ && known != nullptr && known->node_id == wanted) co_return;
         const bool ours = co_await claim();
         if (ours) co_return;
-        trusted = true;  // It is the store's answer now, or there is none to be had.
+        trusted_ = true;  // It is the store's answer now, or there is none to be had.
         consider();
         if (alone_) co_return;
     }

@@ -45,8 +45,10 @@ class Placer {
     // Learns where the session is and decides: this router's memory; the store, within its budget,
     // if memory is empty or old, or if the session is to change its node: that is claimed there
     // first, so that routers that race for one session end on one node.
-    // `body_bytes`: of the request's body, 0 if that is not known yet.
-    Task<void> find(SessionKey session, std::uint64_t body_bytes);
+    // `body_bytes`: of the request's body, 0 if that is not known yet. False if the store has to be
+    // asked: then find() goes on.
+    bool find_now(SessionKey session, std::uint64_t body_bytes);
+    Task<void> find();
     // The node for this turn; nothing if none can take it. No wait between this and reserve().
     std::optional<Choice> place();
     // After a node that could not serve the turn: the next in the session's own order that was not
@@ -84,7 +86,8 @@ class Placer {
     std::string holder_;              // Node that has the session, as far as we know; empty = none.
     std::string spilled_from_;        // And the one that it was spilled from before.
     bool first_turn_ = false;
-    bool alone_ = false;  // The store does not answer: no exception can be agreed on.
+    bool trusted_ = false;  // What this router remembers of the session is fresh.
+    bool alone_ = false;    // The store does not answer: no exception can be agreed on.
     std::optional<SessionRecord> doubtful_;  // Claimed, and no answer came.
     std::shared_ptr<const Members> members_;
     Decision decision_;

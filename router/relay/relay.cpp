@@ -188,17 +188,30 @@ Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session
     bool fresh = false;
     while (true) {
         stale_ = false;
-        const std::string address = member.record.address;
-        auto upstream = co_await core_.client.open(address, fresh);
-        if (!upstream && upstream.error().code == ErrorCode::kExhausted) {
-            core_.metrics.rejected("descriptors");
-            Refusal refusal{503, "overloaded", "the router can open no connection now", {}, 1};
-            co_await refuse(std::move(refusal));
-            co_return Outcome::kAnswered;
+        std::unique_ptr<ClientExchange> upstream;
+        if (!fresh) upstream = core_.client.open_kept(member.record.address);
+        if (!upstream) {
+            const std::string address = member.record.address;
+            auto opened = co_await core_.client.open(address, true);
+            if (!opened && opened.error().code == ErrorCode::kExhausted) {
+                core_.metrics.rejected("descriptors");
+                Refusal refusal{503, "overloaded", "the router can open no connection now", {}, 1};
+                co_await refuse(std::move(refusal));
+                co_return Outcome::kAnswered;
+            }
+            if (!opened) co_return Outcome::kUnreachable;
+            upstream = std::move(*opened);
         }
-        if (!upstream) co_return Outcome::kUnreachable;
         const Unguard unguard{watch_};  // Goes before the upstream does.
-        const Outcome outcome = co_await converse(**upstream, session, pass_busy);
+        if (!send_whole(*upstream, session)) {
+            const std::optional<Outcome> over = co_await send_request(*upstream, session);
+            if (over) co_return *over;
+        }
+        watch_.guard(upstream.get());
+        // It may have gone while no upstream was guarded.
+        if (watch_.gone())
+            co_return client_left(make_error(ErrorCode::kCancelled, "the client left"));
+        const Outcome outcome = co_await read_answer(*upstream, pass_busy);
         const bool failed = outcome == Outcome::kDied || outcome == Outcome::kBroken;
         if (!failed || !stale_ || !body_.replayable() || !may_repeat()) co_return outcome;
         core_.metrics.retried("stale_connection");
@@ -206,18 +219,35 @@ Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session
     }
 }
 
-Task<Relay::Outcome> Relay::converse(ClientExchange& upstream, const SessionKey& session,
-                                     bool pass_busy) {
-    const std::optional<Outcome> over = co_await send_request(upstream, session);
-    if (over) co_return *over;
-    watch_.guard(&upstream);
-    // It may have gone while no upstream was guarded.
-    if (watch_.gone()) {
-        const Error gone = make_error(ErrorCode::kCancelled, "the client left");
-        co_return client_left(gone);
+ClientExchange::RequestOptions Relay::request_options(std::size_t first_bytes) const {
+    const RequestHead& head = exchange_.head();
+    ClientExchange::RequestOptions options;
+    options.method = head.method;
+    options.target = head.target;
+    options.body = head.body;
+    options.content_length = head.content_length;
+    if (streaming_ || (head.body == BodyKind::kChunked && body_.ended())) {
+        options.body = BodyKind::kLength;
+        options.content_length = streaming_ ? first_bytes : body_.read_bytes();
     }
-    const Outcome outcome = co_await read_answer(upstream, pass_busy);
-    co_return outcome;
+    return options;
+}
+
+// The usual request: all of it is at hand and the socket takes it at once. False if nothing of that
+// was done, or if the rest is to be written by send_request().
+bool Relay::send_whole(ClientExchange& upstream, const SessionKey& session) {
+    if (streaming_) return false;
+    if (body_.read_bytes() == 0) body_.take_whole();
+    if (!body_.ended()) return false;
+    fields_ = request_fields(session);
+    Result<void> sent;
+    const std::string_view body = body_.kept();
+    half_sent_ = !upstream.send_head_now(request_options(body.size()), fields_, body, sent);
+    if (half_sent_) return false;
+    if (facts_.written == 0) facts_.written = core_.clock.now();
+    watch_.start();
+    write_failed_ = !sent.ok();
+    return true;
 }
 
 // What of the body leaves with the head: all that is known of it.
@@ -235,23 +265,21 @@ Task<Result<std::string_view>> Relay::first_body() {
 // Nothing if the request is out, or if the node stopped reading it and may have said why.
 Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream,
                                                         const SessionKey& session) {
-    const auto first = co_await first_body();
-    if (!first) {
-        const Outcome outcome = co_await fail_body(first.error());
-        co_return outcome;
-    }
-    const RequestHead& head = exchange_.head();
     ClientExchange::RequestOptions options;
-    options.method = head.method;
-    options.target = head.target;
-    options.body = head.body;
-    options.content_length = head.content_length;
-    if (streaming_ || (head.body == BodyKind::kChunked && body_.ended())) {
-        options.body = BodyKind::kLength;
-        options.content_length = streaming_ ? first->size() : body_.read_bytes();
+    Result<void> sent;
+    if (half_sent_) {
+        options = request_options(body_.read_bytes());
+        sent = co_await upstream.write_rest();
+    } else {
+        const auto first = co_await first_body();
+        if (!first) {
+            const Outcome outcome = co_await fail_body(first.error());
+            co_return outcome;
+        }
+        options = request_options(first->size());
+        fields_ = request_fields(session);
+        sent = co_await upstream.send_head(options, fields_, *first);
     }
-    const std::vector<HeaderField> fields = request_fields(session);
-    Result<void> sent = co_await upstream.send_head(options, fields, *first);
     if (facts_.written == 0) facts_.written = core_.clock.now();
     while (sent.ok() && !body_.ended()) {
         const auto piece = co_await body_.read(false);
@@ -328,6 +356,13 @@ Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, bool pass_busy
                        answer.body != BodyKind::kUntilClose &&
                        answer.content_length <= kWholeAnswerBytesMax;
     Outcome outcome = Outcome::kAnswered;
+    bool over = false;
+    Result<void> sent;
+    if (whole && pass_at_hand(upstream, answer, over, sent)) {
+        if (!over) sent = co_await exchange_.write_rest();
+        if (!sent) outcome = client_left(sent.error());
+        co_return outcome;
+    }
     if (continuable)
         outcome = co_await relay_continuable(upstream, answer);
     else if (whole)
@@ -353,10 +388,28 @@ Task<Relay::Outcome> Relay::fail(Error error) {
     co_return Outcome::kAnswered;
 }
 
+// True if the whole answer came with its head, as most do, and was passed on; else what came of it
+// is in first_piece_. `over`: the client's socket took all of it.
+bool Relay::pass_at_hand(ClientExchange& upstream, const ResponseHead& head, bool& over,
+                         Result<void>& sent) {
+    first_piece_ = {};
+    Result<std::string_view> body = std::string_view();
+    if (!upstream.body_at_hand(body) || !body) return false;
+    if (facts_.usage != nullptr) facts_.usage->take(*body);
+    if (body->size() != head.content_length) {
+        first_piece_ = *body;
+        return false;
+    }
+    facts_.first_byte = core_.clock.now();
+    fields_ = answer_headers(head);
+    over = exchange_.respond_now(head.status, fields_, *body, sent);
+    return true;
+}
+
 Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const ResponseHead& head) {
     milliseconds limit(core_.config->first_byte_timeout_ms), waited{0};
-    std::string body;
-    std::string_view at_hand;  // Of the body: in the connection's buffer, if one read brought it.
+    if (!first_piece_.empty()) limit = milliseconds(core_.config->idle_stream_timeout_ms);
+    std::string body(first_piece_);
     while (true) {
         const milliseconds slice = slice_of(limit - waited);
         const auto piece = co_await upstream.read_body_some(slice);
@@ -371,18 +424,13 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
         }
         if (piece->empty()) break;
         if (facts_.usage != nullptr) facts_.usage->take(*piece);
-        if (body.empty() && piece->size() == head.content_length) {
-            at_hand = *piece;
-            break;
-        }
         body.append(*piece);
-        at_hand = body;
         limit = milliseconds(core_.config->idle_stream_timeout_ms);
         waited = milliseconds(0);
     }
     facts_.first_byte = core_.clock.now();
-    const std::vector<HeaderField> headers = answer_headers(head);
-    const Result<void> sent = co_await exchange_.respond(head.status, headers, at_hand);
+    fields_ = answer_headers(head);
+    const Result<void> sent = co_await exchange_.respond(head.status, fields_, body);
     if (!sent) co_return client_left(sent.error());
     co_return Outcome::kAnswered;
 }
@@ -422,7 +470,8 @@ Task<Relay::Outcome> Relay::relay_stream(ClientExchange& upstream, const Respons
         const std::string_view bytes = facts_.stream ? gate.take(*piece) : *piece;
         if (bytes.empty()) continue;
         if (facts_.usage != nullptr) facts_.usage->take(bytes);
-        const Result<void> sent = co_await exchange_.write(bytes);
+        Result<void> sent;
+        if (!exchange_.write_now(bytes, sent)) sent = co_await exchange_.write_rest();
         if (!sent) co_return client_left(sent.error());
     }
     const Outcome outcome = co_await end_foreign(gate, head.body == BodyKind::kUntilClose);
@@ -445,15 +494,14 @@ Task<Relay::Outcome> Relay::end_foreign(const LineGate& gate, bool until_close) 
     co_return Outcome::kAnswered;
 }
 
-Task<Result<void>> Relay::pass_events(std::string_view events, const ResponseHead& head) {
+bool Relay::pass_events(std::string_view events, const ResponseHead& head, Result<void>& sent) {
     if (!streaming_) {
         exchange_.start_stream(head.status, answer_headers(head));
         facts_.first_byte = core_.clock.now();
         streaming_ = true;
     }
     if (facts_.usage != nullptr) facts_.usage->take(events);
-    const Result<void> sent = co_await exchange_.write(events);
-    co_return sent;
+    return exchange_.write_now(events, sent);
 }
 
 // A stream of our own nodes, from its beginning or from where another node left it.
@@ -486,7 +534,8 @@ Task<Relay::Outcome> Relay::relay_continuable(ClientExchange& upstream, const Re
         }
         waited = milliseconds(0);
         if (events.empty()) continue;
-        const Result<void> sent = co_await pass_events(events, head);
+        Result<void> sent;
+        if (!pass_events(events, head, sent)) sent = co_await exchange_.write_rest();
         if (!sent) co_return client_left(sent.error());
         if (ended) break;
     }

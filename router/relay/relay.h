@@ -79,14 +79,18 @@ class Relay {
     const std::string& moved_to() const { return moved_to_; }
 
   private:
-    Task<Outcome> converse(ClientExchange& upstream, const SessionKey& session, bool pass_busy);
     Task<std::optional<Outcome>> send_request(ClientExchange& upstream, const SessionKey& session);
+    bool send_whole(ClientExchange& upstream, const SessionKey& session);
+    ClientExchange::RequestOptions request_options(std::size_t first_bytes) const;
     Task<Result<std::string_view>> first_body();
     Task<Outcome> read_answer(ClientExchange& upstream, bool pass_busy);
+    bool pass_at_hand(ClientExchange& upstream, const ResponseHead& head, bool& over,
+                      Result<void>& sent);
     Task<Outcome> relay_whole(ClientExchange& upstream, const ResponseHead& head);
     Task<Outcome> relay_stream(ClientExchange& upstream, const ResponseHead& head);
     Task<Outcome> relay_continuable(ClientExchange& upstream, const ResponseHead& head);
-    Task<Result<void>> pass_events(std::string_view events, const ResponseHead& head);
+    // As ServerExchange::write_now().
+    bool pass_events(std::string_view events, const ResponseHead& head, Result<void>& sent);
     Task<Outcome> end_foreign(const LineGate& gate, bool until_close);
     Task<Outcome> fail(Error error);
     Task<Outcome> fail_body(Error error);
@@ -118,8 +122,11 @@ class Relay {
     std::string authorization_;                               // For the node.
     std::string deadline_text_, forced_text_, resumed_body_;  // Of the request to the node.
     std::string moved_to_;
-    bool write_failed_ = false;  // The node stopped reading; it may have answered first.
-    bool stale_ = false;         // A kept connection turned out to be closed: worth a fresh one.
+    std::vector<HeaderField> fields_;  // Of the head being written: views of what lives longer.
+    std::string_view first_piece_;     // Of a whole answer: what came with its head.
+    bool half_sent_ = false;           // The request's rest is for write_rest().
+    bool write_failed_ = false;        // The node stopped reading; it may have answered first.
+    bool stale_ = false;  // A kept connection turned out to be closed: worth a fresh one.
 };
 
 }  // namespace hearth

@@ -23,15 +23,19 @@ void RequestBody::forget() {
     keeping_ = false;
 }
 
+void RequestBody::take_whole() {
+    if (ended_ || read_bytes_ > 0) return;
+    ended_ = exchange_.head().body == BodyKind::kNone;
+    if (ended_) return;
+    whole_ = exchange_.take_body();
+    read_bytes_ = whole_.size();
+    ended_ = !whole_.empty();
+}
+
 Task<Result<std::string_view>> RequestBody::read(bool must_keep) {
-    ended_ = ended_ || exchange_.head().body == BodyKind::kNone;
     if (ended_) co_return std::string_view{};
-    if (read_bytes_ == 0) whole_ = exchange_.take_body();
-    if (!whole_.empty()) {
-        read_bytes_ = whole_.size();
-        ended_ = true;
-        co_return whole_;
-    }
+    take_whole();
+    if (ended_) co_return whole_;
     const std::size_t piece = next_size();
     if (keeping_) {
         const std::size_t bound = must_keep ? kKeptBytesMax : kReplayBytesMax;

@@ -28,6 +28,9 @@ class RequestBody {
     // room. kTooLarge beyond body_bytes_max.
     Task<Result<std::string_view>> read(bool must_keep);
 
+    // Before the first read(): if the connection has all of the body, it is read then.
+    void take_whole();
+
     std::string_view kept() const { return whole_.empty() ? std::string_view(kept_) : whole_; }
     bool ended() const { return ended_; }
     bool replayable() const { return kept().size() == read_bytes_; }

@@ -71,18 +71,24 @@ class Turn {
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
-    Task<void> run();
+    // In the order of calls; serve_turn() is their caller.
+    bool is_checked() const;
+    Task<bool> admit();
+    std::optional<Refusal> find_deadline();
+    std::optional<Refusal> find_key(std::optional<BodyScan::Want>& want);
+    Task<void> refuse(Refusal refusal) { return relay_.refuse(std::move(refusal)); }
+    Task<bool> scan_body(BodyScan::Want want);
+    bool is_queued() const { return core_.admission.has_queue(); }
+    Task<bool> enter();
+    bool place();
+    Task<void> ask_store() { return placer_.find(); }
+    Task<void> deliver();
 
   private:
     Task<bool> identify();
     Task<bool> check_model();
-    Task<bool> enter();
-    Task<bool> find_key();
-    Task<bool> scan_body(BodyScan::Want want);
     Task<bool> choose_pool(std::string model);
     Task<bool> refuse_body(Error error);
-    Task<bool> find_deadline();
-    Task<void> deliver();
     bool may_retry(Relay::Outcome last);
     Task<void> give_up(Relay::Outcome last);
 
@@ -95,36 +101,32 @@ class Turn {
     Placer placer_;
 };
 
-Task<void> Turn::run() {
+// Whether admit() has anything to say.
+bool Turn::is_checked() const {
+    core_.admission.follow(core_.config);
+    const RequestHead& head = exchange_.head();
+    return core_.admission.has_tenants() ||
+           (head.body == BodyKind::kLength &&
+            head.content_length > static_cast<std::uint64_t>(core_.config->body_bytes_max));
+}
+
+// What is asked of a request before anybody looks for its session; false with a refusal sent.
+Task<bool> Turn::admit() {
     const RequestHead& head = exchange_.head();
     const auto limit = static_cast<std::uint64_t>(core_.config->body_bytes_max);
-    core_.admission.follow(core_.config);
     if (core_.admission.has_tenants()) {
         const bool known = co_await identify();
-        if (!known) co_return;
+        if (!known) co_return false;
     }
     if (head.body == BodyKind::kLength && head.content_length > limit) {
         const Error error = make_error(ErrorCode::kTooLarge, "the request body is larger than " +
                                                                  std::to_string(limit) + " bytes");
         (void)co_await refuse_body(error);
-        co_return;
+        co_return false;
     }
-    if (visit_.models_bounded()) {
-        const bool allowed = co_await check_model();
-        if (!allowed) co_return;
-    }
-    const bool timed = co_await find_deadline();
-    if (!timed) co_return;
-    const bool keyed = co_await find_key();
-    if (!keyed) co_return;
-    if (core_.admission.has_queue()) {
-        const bool entered = co_await enter();
-        if (!entered) co_return;
-    }
-    std::uint64_t body_bytes = head.content_length;
-    if (head.body != BodyKind::kLength) body_bytes = relay_.body().read_bytes();
-    co_await placer_.find(session_, body_bytes);
-    co_await deliver();
+    if (!visit_.models_bounded()) co_return true;
+    const bool allowed = co_await check_model();
+    co_return allowed;
 }
 
 // True if a tenant's key came with the request, and its limits allow one more.
@@ -184,36 +186,26 @@ Task<bool> Turn::enter() {
     co_return false;
 }
 
-Task<bool> Turn::find_deadline() {
+std::optional<Refusal> Turn::find_deadline() {
     const auto deadline = deadline_of(exchange_.head(), facts_.started);
-    if (!deadline) {
-        Refusal refusal{400, "invalid_value", deadline.error().message};
-        co_await relay_.refuse(std::move(refusal));
-        co_return false;
-    }
+    if (!deadline) return Refusal{400, "invalid_value", deadline.error().message};
     relay_.set_deadline(*deadline);
-    co_return true;
+    return std::nullopt;
 }
 
-// True with session_ set; false when the client has its refusal.
-Task<bool> Turn::find_key() {
-    auto found = core_.keys.from_head(exchange_.head());
-    if (!found) {
-        Refusal refusal{400, "session_key_too_long", found.error().message};
-        co_await relay_.refuse(std::move(refusal));
-        co_return false;
-    }
+// Sets session_ if the head names it, and `want` if the body has to be asked for something.
+std::optional<Refusal> Turn::find_key(std::optional<BodyScan::Want>& want) {
+    const auto found = core_.keys.from_head(exchange_.head());
+    if (!found) return Refusal{400, "session_key_too_long", found.error().message};
     const bool pools = core_.membership.now()->needs_model();
     if (!found->has_value()) {
-        const auto want = pools ? BodyScan::Want::kBoth : BodyScan::Want::kKey;
-        const bool scanned = co_await scan_body(want);
-        co_return scanned;
+        want = pools ? BodyScan::Want::kBoth : BodyScan::Want::kKey;
+        return std::nullopt;
     }
     facts_.source = (*found)->source;
     session_ = core_.keys.derive(**found, visit_.tenant());
-    if (!pools) co_return true;
-    const bool scanned = co_await scan_body(BodyScan::Want::kModel);
-    co_return scanned;
+    if (pools) want = BodyScan::Want::kModel;
+    return std::nullopt;
 }
 
 // True if some pool serves the model.
@@ -273,6 +265,14 @@ Task<bool> Turn::refuse_body(Error error) {
     Refusal refusal = body_refusal(error);
     co_await relay_.refuse(std::move(refusal));
     co_return false;
+}
+
+// False if the store has to be asked.
+bool Turn::place() {
+    const RequestHead& head = exchange_.head();
+    std::uint64_t body_bytes = head.content_length;
+    if (head.body != BodyKind::kLength) body_bytes = relay_.body().read_bytes();
+    return placer_.find_now(session_, body_bytes);
 }
 
 Task<void> Turn::deliver() {
@@ -351,10 +351,31 @@ std::string request_id_of(const RequestHead& head, RouterCore& core) {
     return sane ? std::string(given) : core.fresh_id();
 }
 
+// Each frame of a coroutine costs as much as many lines of code: what need not wait is a function.
 Task<void> serve_turn(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
                       Endpoint endpoint) {
     Turn turn(*core, exchange, endpoint);
-    co_await turn.run();
+    if (turn.is_checked()) {
+        const bool admitted = co_await turn.admit();
+        if (!admitted) co_return;
+    }
+    std::optional<BodyScan::Want> want;
+    std::optional<Refusal> refusal = turn.find_deadline();
+    if (!refusal) refusal = turn.find_key(want);
+    if (refusal) {
+        co_await turn.refuse(std::move(*refusal));
+        co_return;
+    }
+    if (want) {
+        const bool scanned = co_await turn.scan_body(*want);
+        if (!scanned) co_return;
+    }
+    if (turn.is_queued()) {
+        const bool entered = co_await turn.enter();
+        if (!entered) co_return;
+    }
+    if (!turn.place()) co_await turn.ask_store();
+    co_await turn.deliver();
 }
 
 }  // namespace hearth
