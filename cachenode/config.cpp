@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <string_view>
 
 #include "common/net/http_server.h"
@@ -47,14 +48,22 @@ Result<void> check(const NodeConfig& config) {
         return bad("node_id", "must be 1 to 128 letters, digits, '-', '_' or '.'");
     if (config.model_path.empty())
         return bad("model_path", "is required: a GGUF file or a Hugging Face folder");
+    std::error_code ignored;
+    if (!std::filesystem::exists(config.model_path, ignored))
+        return bad("model_path", "'" + config.model_path +
+                                     "' does not exist; `hearth model get smollm2` downloads a "
+                                     "model and prints its path");
     if (config.listen.empty()) return bad("listen", "must be host:port");
     if (auto ok = address("listen", config.listen); !ok) return ok;
     if (auto ok = address("advertise", config.advertise); !ok) return ok;
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
     if (auto ok = config.redis.check(); !ok) return ok;
-    const bool everywhere =
-        config.listen.starts_with("0.0.0.0:") || config.listen.starts_with("[::]:");
-    if (everywhere && config.redis.used() && config.advertise.empty())
+    const auto everywhere = [](const std::string& place) {
+        return place.starts_with("0.0.0.0:") || place.starts_with("[::]:");
+    };
+    if (everywhere(config.advertise))
+        return bad("advertise", "must name one address that routers can connect to");
+    if (everywhere(config.listen) && config.redis.used() && config.advertise.empty())
         return bad("advertise", "is required when `listen` names no address that routers can use");
     if (auto ok = one_of("backend", config.backend, kBackends); !ok) return ok;
     if (auto ok = one_of("isa", config.isa, kIsas); !ok) return ok;

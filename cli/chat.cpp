@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 
+#include "cachenode/api/strict_json.h"
 #include "cli/commands.h"
 #include "cli/run_task.h"
 #include "cli/server_url.h"
@@ -19,6 +20,10 @@ struct ChatFlags {
     std::string system;
     std::string cacert;
 };
+
+constexpr const char* kChatHelp =
+    "/quit, an empty line or Ctrl-D ends; /help shows this. Everything else is said to the model,\n"
+    "with all that was said before; the line after each reply tells which node had how much of it.";
 
 // A session key that two chats started at different times do not share.
 std::string fresh_session(const Clock& clock) {
@@ -52,16 +57,26 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
         flags.turn.model = models->front();
     }
     if (flags.turn.session.empty()) flags.turn.session = fresh_session(clock);
-    std::printf("%smodel %s through %s://%s; an empty line or Ctrl-D ends%s\n", dim,
-                flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(), plain);
+    std::printf(
+        "%smodel %s through %s://%s; /help lists commands; an empty line or Ctrl-D ends%s\n", dim,
+        flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(), plain);
     std::vector<Message> dialogue;
     if (!flags.system.empty()) dialogue.push_back({"system", flags.system});
     bool any_failed = false;
-    for (int turn = 1;; ++turn) {
+    for (int turn = 1;;) {
         std::printf("%syou>%s ", bold, plain);
         std::fflush(stdout);
         std::string line;
-        if (!std::getline(std::cin, line) || line.empty()) break;
+        if (!std::getline(std::cin, line) || line.empty() || line == "/quit") break;
+        if (line.front() == '/') {
+            std::printf("%s%s%s\n", dim, kChatHelp, plain);
+            continue;
+        }
+        if (to_valid_utf8(line) != line) {
+            std::printf("%s[not sent: this is not UTF-8; set the terminal to UTF-8]%s\n", dim,
+                        plain);
+            continue;
+        }
         dialogue.push_back({"user", line});
         const auto print = [](std::string_view text) {
             std::fwrite(text.data(), 1, text.size(), stdout);
@@ -73,6 +88,7 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
             std::printf("\n%s[turn %d failed: %s]%s\n", dim, turn, r.error.c_str(), plain);
             dialogue.pop_back();  // The user may say it again.
             any_failed = true;
+            ++turn;
             continue;
         }
         std::printf(
@@ -80,6 +96,7 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
             turn, r.node.c_str(), r.reason.c_str(), static_cast<long long>(r.cached_tokens),
             static_cast<long long>(r.prompt_tokens), r.ttft_ms, plain);
         dialogue.push_back({"assistant", r.text});
+        ++turn;
     }
     std::printf("\n");
     co_return any_failed ? 1 : 0;

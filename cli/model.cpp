@@ -1,6 +1,7 @@
 // hearth model: get a known model, make a small random one, say what a file holds.
 #include <cinttypes>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "cli/commands.h"
@@ -30,7 +31,15 @@ int list() {
     return 0;
 }
 
-int make_tiny(const std::string& path, const engine::TinyModelOptions& options) {
+int make_tiny(const std::string& path, const engine::TinyModelOptions& options, bool force) {
+    namespace fs = std::filesystem;
+    std::error_code ignored;
+    if (fs::exists(path, ignored) && !(force && fs::is_regular_file(path, ignored))) {
+        const bool file = fs::is_regular_file(path, ignored);
+        std::fprintf(stderr, "hearth model: %s: %s\n", path.c_str(),
+                     file ? "exists; --force writes over it" : "is no regular file");
+        return 2;
+    }
     auto made = engine::write_tiny_model(path, options);
     if (!made) return report(made.error());
     std::printf("%s\n", path.c_str());
@@ -58,12 +67,61 @@ int info(const std::string& name) {
     return 0;
 }
 
+void add_make_tiny(CLI::App& model, int& exit_code) {
+    struct Flags {
+        std::string path;
+        engine::TinyModelOptions shape;
+        bool force = false;
+    };
+    auto flags = std::make_shared<Flags>();
+    CLI::App* tiny = model.add_subcommand("make-tiny", "Write a small random model as GGUF");
+    tiny->add_option("path", flags->path, "File to write")->required();
+    tiny->add_option("--seed", flags->shape.seed, "Same seed and shape, same bytes")
+        ->capture_default_str();
+    tiny->add_option("--hidden", flags->shape.hidden, "Width")
+        ->check(CLI::Range(8, 65536))
+        ->capture_default_str();
+    tiny->add_option("--ffn-hidden", flags->shape.ffn_hidden, "Feed-forward width")
+        ->check(CLI::Range(8, 262144))
+        ->capture_default_str();
+    tiny->add_option("--layers", flags->shape.layers, "Layers")
+        ->check(CLI::Range(1, 512))
+        ->capture_default_str();
+    tiny->add_option("--heads", flags->shape.heads, "Query heads")
+        ->check(CLI::Range(1, 512))
+        ->capture_default_str();
+    tiny->add_option("--kv-heads", flags->shape.kv_heads, "KV heads")
+        ->check(CLI::Range(1, 512))
+        ->capture_default_str();
+    tiny->add_option("--head-dim", flags->shape.head_dim, "Width of a head")
+        ->check(CLI::Range(2, 512))
+        ->capture_default_str();
+    tiny->add_option("--context", flags->shape.context_length, "Context, tokens")
+        ->check(CLI::Range(64, 16777216))
+        ->capture_default_str();
+    tiny->add_option("--window", flags->shape.window, "Sliding window, tokens; 0 = none")
+        ->check(CLI::Range(0, 16777216))
+        ->capture_default_str();
+    tiny->add_option("--global-every", flags->shape.global_every,
+                     "Every n-th layer sees everything")
+        ->check(CLI::Range(1, 512))
+        ->capture_default_str();
+    tiny->add_option("--share-kv", flags->shape.share_kv,
+                     "Neighbouring layers that share a KV bank")
+        ->check(CLI::Range(1, 512))
+        ->capture_default_str();
+    tiny->footer(
+        "Example:\n  hearth model make-tiny --seed 7 --window 64 --share-kv 2 /tmp/t.gguf");
+    tiny->add_flag("--force", flags->force, "Write over a file that exists");
+    tiny->callback(
+        [flags, &exit_code] { exit_code = make_tiny(flags->path, flags->shape, flags->force); });
+}
+
 }  // namespace
 
 void add_model(CLI::App& app, int& exit_code) {
     struct Flags {
-        std::string name, path;
-        engine::TinyModelOptions tiny;
+        std::string name;
         EvalOptions eval;
     };
     auto flags = std::make_shared<Flags>();
@@ -77,6 +135,7 @@ void add_model(CLI::App& app, int& exit_code) {
     get_app->callback([flags, &exit_code] { exit_code = get(flags->name); });
 
     CLI::App* list_app = model->add_subcommand("list", "The models that `get` knows");
+    list_app->footer("Example:\n  hearth model list");
     list_app->callback([&exit_code] { exit_code = list(); });
 
     CLI::App* info_app = model->add_subcommand("info", "Shape and KV size of a model");
@@ -102,29 +161,7 @@ void add_model(CLI::App& app, int& exit_code) {
     eval_app->add_flag("--json", flags->eval.json, "One JSON object");
     eval_app->footer("Example:\n  hearth model eval smollm2 words.txt --max-tokens 2048");
     eval_app->callback([flags, &exit_code] { exit_code = eval_model(flags->eval); });
-
-    CLI::App* tiny = model->add_subcommand("make-tiny", "Write a small random model as GGUF");
-    tiny->add_option("path", flags->path, "File to write")->required();
-    tiny->add_option("--seed", flags->tiny.seed, "Same seed and shape, same bytes")
-        ->capture_default_str();
-    tiny->add_option("--hidden", flags->tiny.hidden, "Width")->capture_default_str();
-    tiny->add_option("--ffn-hidden", flags->tiny.ffn_hidden, "Feed-forward width")
-        ->capture_default_str();
-    tiny->add_option("--layers", flags->tiny.layers, "Layers")->capture_default_str();
-    tiny->add_option("--heads", flags->tiny.heads, "Query heads")->capture_default_str();
-    tiny->add_option("--kv-heads", flags->tiny.kv_heads, "KV heads")->capture_default_str();
-    tiny->add_option("--head-dim", flags->tiny.head_dim, "Width of a head")->capture_default_str();
-    tiny->add_option("--context", flags->tiny.context_length, "Context, tokens")
-        ->capture_default_str();
-    tiny->add_option("--window", flags->tiny.window, "Sliding window, tokens; 0 = none")
-        ->capture_default_str();
-    tiny->add_option("--global-every", flags->tiny.global_every, "Every n-th layer sees everything")
-        ->capture_default_str();
-    tiny->add_option("--share-kv", flags->tiny.share_kv, "Neighbouring layers that share a KV bank")
-        ->capture_default_str();
-    tiny->footer(
-        "Example:\n  hearth model make-tiny --seed 7 --window 64 --share-kv 2 /tmp/t.gguf");
-    tiny->callback([flags, &exit_code] { exit_code = make_tiny(flags->path, flags->tiny); });
+    add_make_tiny(*model, exit_code);
 }
 
 }  // namespace hearth::cli

@@ -41,9 +41,10 @@ void print_table(const json::object& answer) {
         reusable += number_at(n, "reusable_tokens");
     }
     const auto* directory = answer.if_contains("directory_up");
-    std::printf(
-        "fleet: inter-turn hit rate %s; metadata store %s\n", percent(reused, reusable).c_str(),
-        directory && directory->is_bool() && directory->as_bool() ? "up" : "down or not used");
+    const bool is_used = directory && directory->is_bool();
+    const char* store = !is_used ? "not used" : directory->as_bool() ? "up" : "down";
+    std::printf("fleet: inter-turn hit rate %s; metadata store %s\n",
+                percent(reused, reusable).c_str(), store);
 }
 
 }  // namespace

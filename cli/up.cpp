@@ -1,6 +1,7 @@
 // hearth up: a router and N nodes in one process with in-memory metadata; no Redis, no config file.
 #include <cstdio>
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "cachenode/server.h"
@@ -27,9 +28,41 @@ struct UpFlags {
     std::string log_level = "warn";
 };
 
-int failed(const Error& error) {
+// `exit_code`: 1 what went wrong, 2 what was asked for in a wrong way.
+int failed(const Error& error, int exit_code = 1) {
     std::fprintf(stderr, "hearth up: %s\n", error.message.c_str());
-    return error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalidArgument ? 2 : 1;
+    return exit_code;
+}
+
+// The KV lives no longer than this process, so its session keys need not either.
+std::string fresh_secret() {
+    std::random_device entropy;
+    std::string secret;
+    for (int i = 0; i < 8; ++i) secret += std::to_string(entropy());
+    return secret;
+}
+
+// Listens at once, so that a port that is taken shows before a model is loaded.
+Result<std::unique_ptr<RouterServer>> start_router(asio::io_context& io, const UpFlags& flags,
+                                                   MetadataStore& store) {
+    RouterConfig config;
+    config.listen = flags.listen;
+    config.admin_listen = flags.admin_listen.empty() ? kAdminDefault : flags.admin_listen;
+    config.session_secret = fresh_secret();
+    // The nodes share this process' cores: a session that leaves a busy one gains nothing.
+    config.spill_margin_ms = 3'600'000;
+    const SystemClock& clock = SystemClock::instance();
+    auto router = std::make_unique<RouterServer>(io, config, &store, clock);
+    auto started = router->start();
+    if (!started && flags.admin_listen.empty()) {
+        // A second `hearth up` on one machine must not fail for a port that nobody asked for.
+        config.admin_listen = "127.0.0.1:0";
+        router = std::make_unique<RouterServer>(io, config, &store, clock);
+        started = router->start();
+    }
+    if (started) return router;
+    return make_error(started.error().code,
+                      started.error().message + "; choose another address with --listen");
 }
 
 // A router without a live node would refuse the first request of whoever reads the ready line.
@@ -57,6 +90,8 @@ Task<int> serve(asio::io_context& io, RouterServer& router,
         std::fprintf(stderr, "hearth up: the router saw no live node within 10 s\n");
         co_return 1;
     }
+    std::fprintf(stderr, "admin  http://%s   (hearth status --admin %s)\n",
+                 router.admin_endpoint().c_str(), router.admin_endpoint().c_str());
     std::printf("ready http://%s\n", router.endpoint().c_str());
     std::fflush(stdout);
     co_await signals.async_wait(asio::use_awaitable);
@@ -74,12 +109,18 @@ int up(const UpFlags& flags) {
                      flags.log_level.c_str());
         return 2;
     }
-    auto path = obtain_model(flags.model);
-    if (!path) return failed(path.error());
-
+    for (const std::string* place : {&flags.listen, &flags.admin_listen})
+        if (const auto parts = split_host_port(*place); !place->empty() && !parts) {
+            const char* flag = place == &flags.listen ? "--listen: " : "--admin-listen: ";
+            return failed(make_error(parts.error().code, flag + parts.error().message), 2);
+        }
     const SystemClock& clock = SystemClock::instance();
     asio::io_context io;
     MemoryStore store(clock);
+    auto router = start_router(io, flags, store);
+    if (!router) return failed(router.error());
+    auto path = obtain_model(flags.model);
+    if (!path) return failed(path.error(), path.error().code == ErrorCode::kNotFound ? 2 : 1);
     std::vector<std::unique_ptr<NodeServer>> nodes;
     for (std::int64_t n = 1; n <= flags.nodes; ++n) {
         NodeConfig config;
@@ -96,21 +137,7 @@ int up(const UpFlags& flags) {
         if (auto started = (*node)->start(); !started) return failed(started.error());
         nodes.push_back(std::move(*node));
     }
-    RouterConfig config;
-    config.listen = flags.listen;
-    config.admin_listen = flags.admin_listen.empty() ? kAdminDefault : flags.admin_listen;
-    // The nodes share this process' cores: a session that leaves a busy one gains nothing.
-    config.spill_margin_ms = 3'600'000;
-    auto router = std::make_unique<RouterServer>(io, config, &store, clock);
-    auto started = router->start();
-    if (!started && flags.admin_listen.empty()) {
-        // A second `hearth up` on one machine must not fail for a port that nobody asked for.
-        config.admin_listen = "127.0.0.1:0";
-        router = std::make_unique<RouterServer>(io, config, &store, clock);
-        started = router->start();
-    }
-    if (!started) return failed(started.error());
-    return run_task(io, serve(io, *router, nodes));
+    return run_task(io, serve(io, **router, nodes));
 }
 
 }  // namespace

@@ -145,6 +145,8 @@ Result<void> check_nodes(const RouterConfig& config) {
 }
 
 Result<void> check_session_headers(const RouterConfig& config) {
+    if (!config.session_cookie.empty() && !is_field_name(config.session_cookie))
+        return bad("session_cookie", "'" + config.session_cookie + "' is not a cookie's name");
     for (const std::string& name : config.session_headers) {
         if (!is_field_name(name))
             return bad("session_headers", "'" + name + "' is not a header name");

@@ -350,9 +350,14 @@ Result<void> Options::check_all() const {
         if (ok) continue;
         // "name: what is wrong" becomes "file:line:column: name: what is wrong".
         const std::string& message = ok.error().message;
-        for (const Field& field : fields_)
-            if (!field.origin.empty() && message.starts_with(field.name + ":"))
-                return make_error(ok.error().code, field.origin + ": " + message);
+        for (const Field& field : fields_) {
+            if (field.origin.empty() || !message.starts_with(field.name + ":")) continue;
+            // A flag or a variable is the name already.
+            const bool named =
+                field.origin == flag_name(field.name) || field.origin == variable_name(field.name);
+            const std::string rest = named ? message.substr(field.name.size()) : ": " + message;
+            return make_error(ok.error().code, field.origin + rest);
+        }
         return ok;
     }
     return {};

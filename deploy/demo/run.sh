@@ -5,7 +5,8 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-usage: ./dev demo [--once] [--chats FILE] [--chat-limit N] [--model NAME|PATH] [--kill-redis]
+usage: ./dev demo [--once] [--chats FILE] [--chat-limit N] [--turn-limit N]
+                  [--model NAME|PATH] [--kill-redis]
 
   --once           end the fleet after the replay (otherwise it keeps serving until Ctrl-C), and
                    fail if a session moved or the inter-turn hit rate is below 0.95
@@ -34,6 +35,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -r "$chats" ] || { echo "demo: cannot read chats file: $chats" >&2; exit 2; }
+[ "$bin" = --check ] && exit 0 # Only the words were to be looked at.
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/hearth-demo.XXXXXX")
 pids=()

@@ -52,6 +52,7 @@ Task<void> get_nodes(Call& call) {
     const RouterCore& core = *call.core;
     const bool directory_up = core.store != nullptr && core.store->up();
     json::object body = view(*core.membership.now(), core.config->cluster, directory_up);
+    if (core.store == nullptr) body["directory_up"] = nullptr;  // There is none to be up.
     for (json::value& node : body["nodes"].as_array()) {
         const std::string id(node.as_object()["id"].as_string());
         if (core.membership.drained(id))

@@ -251,7 +251,7 @@ TEST_F(OptionsTest, ChecksSayWhereTheValueCameFrom) {
     EXPECT_EQ(parse({"--config", path}), 2);
     EXPECT_EQ(err_, "hearth-test: " + path + ":2:1: port: is cursed\n");
     EXPECT_EQ(parse({"--port", "666"}), 2);
-    EXPECT_EQ(err_, "hearth-test: --port: port: is cursed\n");
+    EXPECT_EQ(err_, "hearth-test: --port: is cursed\n");
 }
 
 TEST_F(OptionsTest, SecretsAreNeverFlagsNorShown) {

@@ -1,0 +1,88 @@
+"""What the command lines say to wrong words: one line that names the flag, and the right exit code."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+
+from fleet import BIN, ROOT, check
+
+WRONG = [  # Program, arguments, exit code, a part of what it says.
+    ("hearth-router", ["--listen", "foo", "--check"], 2, "hearth-router: --listen: 'foo'"),
+    ("hearth-router", ["--otlp-endpoint", "foo", "--check"], 2, "--otlp-endpoint: must begin"),
+    ("hearth-router", ["--session-cookie", "a b", "--check"], 2, "--session-cookie: 'a b'"),
+    ("hearth-cachenode", ["--check"], 2, "model_path: is required"),
+    ("hearth-cachenode", ["--check", "--model-path", "smollm2"], 2, "hearth model get smollm2"),
+    ("hearth-cachenode", ["--check", "--model-path", "{tiny}", "--advertise", "0.0.0.0:8"], 2,
+     "--advertise: must name one address"),
+    ("hearth", ["staus"], 2, "did you mean status?"),
+    ("hearth", ["xyzzy"], 2, "unknown command 'xyzzy'"),
+    ("hearth", [], 2, "subcommand is required"),
+    ("hearth", ["up", "--listen", "foo"], 2, "--listen: 'foo'"),
+    ("hearth", ["up", "--listen", "127.0.0.1:0", "--model", "nope"], 2, "model 'nope'"),
+    ("hearth", ["status", "--admin", "ftp://x:1"], 2, "'ftp' is neither http nor https"),
+    ("hearth", ["status", "--admin", "127.0.0.1:1"], 1, "127.0.0.1:1"),
+    ("hearth", ["bench", "foo"], 2, "foo"),
+    ("hearth", ["model", "make-tiny", "{folder}"], 2, "is no regular file"),
+    ("hearth", ["model", "make-tiny", "--force", "/dev/null"], 2, "is no regular file"),
+    ("hearth", ["model", "make-tiny", "{tiny}"], 2, "--force writes over it"),
+    ("hearth", ["model", "make-tiny", "--layers", "0", "{folder}/x"], 2, "--layers"),
+    ("hearth", ["model", "get", "nope"], 2, "model 'nope'"),
+]
+
+
+def run(program, *arguments, **options):
+    return subprocess.run([BIN / program, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=60, **options)
+
+
+def up_on_a_taken_port(folder):
+    """A second `hearth up` says which port is taken and how to choose another, and 1."""
+    first = subprocess.Popen([BIN / "hearth", "up", "--model", "tiny", "--nodes", "1", "--threads", "1",
+                              "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, "XDG_CACHE_HOME": folder})
+    try:
+        ready = first.stdout.readline()
+        check(ready.startswith("ready http://127.0.0.1:"), ready)
+        address = ready.split("//")[1].strip()
+        second = run("hearth", "up", "--model", "tiny", "--listen", address)
+        check(second.returncode == 1, f"exit code {second.returncode}")
+        check(address in second.stderr and "--listen" in second.stderr, second.stderr)
+        chat = subprocess.run([BIN / "hearth", "chat", "--router", f"http://{address}", "--max-tokens", "3"],
+                              input=b"/help\nhello\n\xff\xfe\n/quit\n", capture_output=True, timeout=60)
+        said = chat.stdout.decode(errors="replace")
+        check(chat.returncode == 0, f"{chat.returncode} {said} {chat.stderr}")
+        check("[turn 1: node node-1" in said and "not UTF-8" in said and "/quit" in said, said)
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.wait(30)
+    check(first.returncode == 0, f"hearth up ended with {first.returncode}")
+    check("admin  http://127.0.0.1:" in first.stderr.read(), "the admin address is told")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="hearth-words.") as folder:
+        tiny = pathlib.Path(folder) / "tiny.gguf"
+        check(run("hearth", "model", "make-tiny", tiny).returncode == 0, "make-tiny")
+        check(run("hearth", "model", "make-tiny", "--force", tiny).returncode == 0, "make-tiny --force")
+        for program, arguments, code, part in WRONG:
+            words = [a.format(tiny=tiny, folder=folder) for a in arguments]
+            done = run(program, *words)
+            where = f"{program} {' '.join(words)}: {done.returncode} {done.stderr}"
+            check(done.returncode == code, where)
+            check(part in done.stderr + done.stdout, f"{where} lacks: {part}")
+            check(done.stderr.count("\n") <= 2, f"more than two lines: {where}")
+        check(not (pathlib.Path(folder) / "x").exists(), "a refused model was written")
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([BIN / "hearth", "model", "list"], stdout=full,
+                                  stderr=subprocess.PIPE, text=True)
+        check(done.returncode == 1 and "could not be written" in done.stderr, f"{done}")
+        up_on_a_taken_port(folder)
+    for words, code in ((["bench", "foo"], 2), (["demo", "--bogus"], 2), (["demo", "--help"], 0)):
+        done = subprocess.run([ROOT / "dev", *words], capture_output=True, text=True, timeout=60)
+        check(done.returncode == code, f"./dev {words}: {done.returncode} {done.stderr}")
+
+
+main()
