@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 #include <fstream>
+#include <set>
 
 namespace hearth::cli {
 namespace {
@@ -54,6 +55,7 @@ Result<std::vector<Chat>> read_chats(const std::string& path, std::int64_t chats
     std::ifstream in(path);
     if (!in) return make_error(ErrorCode::kNotFound, "cannot read chats file: " + path);
     std::vector<Chat> chats;
+    std::set<std::string> ids;
     std::size_t number = 0;
     for (std::string line; std::getline(in, line);) {
         ++number;
@@ -63,6 +65,11 @@ Result<std::vector<Chat>> read_chats(const std::string& path, std::int64_t chats
         if (!chat)
             return make_error(chat.error().code,
                               path + ":" + std::to_string(number) + ": " + chat.error().message);
+        // Two dialogues under one session key would be one session that contradicts itself.
+        if (!ids.insert(chat->id).second)
+            return make_error(ErrorCode::kInvalidArgument, path + ":" + std::to_string(number) +
+                                                               ": the id '" + chat->id +
+                                                               "' is there twice");
         if (!chat->user_turns.empty()) chats.push_back(std::move(*chat));
     }
     if (chats.empty())

@@ -12,7 +12,9 @@ std::string environment(const char* name) {
 
 std::string cache_folder() {
     if (const std::string own = environment("HEARTH_CACHE_FOLDER"); !own.empty()) return own;
-    if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return xdg + "/hearth";
+    // A relative one is to be ignored (XDG Base Directory Specification).
+    if (const std::string xdg = environment("XDG_CACHE_HOME"); xdg.starts_with('/'))
+        return xdg + "/hearth";
     if (const std::string home = environment("HOME"); !home.empty()) return home + "/.cache/hearth";
     return "/tmp/hearth-cache";
 }

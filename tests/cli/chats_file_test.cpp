@@ -55,7 +55,8 @@ TEST_F(ChatsFile, ErrorsNameFileLineAndField) {
              {"[1]", "not a JSON object"},
              {R"({"turns":[]})", "'id'"},
              {R"({"id":"x"})", "'turns'"},
-             {R"({"id":"x","turns":[{"role":"user"}]})", "turns[0]"}}) {
+             {R"({"id":"x","turns":[{"role":"user"}]})", "turns[0]"},
+             {R"({"id":"a","turns":[{"role":"user","text":"2"}]})", "twice"}}) {
         write(good + "\n" + bad + "\n");
         auto chats = read_chats(path_, 100, 100);
         ASSERT_FALSE(chats.ok()) << bad;
