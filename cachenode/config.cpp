@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <filesystem>
 #include <string_view>
 
 #include "common/net/http_server.h"
@@ -48,11 +47,6 @@ Result<void> check(const NodeConfig& config) {
         return bad("node_id", "must be 1 to 128 letters, digits, '-', '_' or '.'");
     if (config.model_path.empty())
         return bad("model_path", "is required: a GGUF file or a Hugging Face folder");
-    std::error_code ignored;
-    if (!std::filesystem::exists(config.model_path, ignored))
-        return bad("model_path", "'" + config.model_path +
-                                     "' does not exist; `hearth model get smollm2` downloads a "
-                                     "model and prints its path");
     if (config.listen.empty()) return bad("listen", "must be host:port");
     if (auto ok = address("listen", config.listen); !ok) return ok;
     if (auto ok = address("advertise", config.advertise); !ok) return ok;

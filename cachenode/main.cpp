@@ -2,6 +2,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -71,11 +72,21 @@ std::unique_ptr<RedisStore> make_store(asio::io_context& io, const NodeConfig& c
     if (!config.redis.used()) return nullptr;
     auto options = config.redis.options(config.cluster);
     if (!options) throw std::runtime_error(options.error().message);
+    // Only turns of sessions that this node does not hold ask, and a missed hint costs a whole
+    // prefill: more patience than a router has.
+    options->lookup_timeout = std::chrono::milliseconds(20);
     return std::make_unique<RedisStore>(io, std::move(*options));
 }
 
 Result<std::unique_ptr<NodeServer>> load(asio::io_context& io, const NodeConfig& config,
                                          MetadataStore* store, const Clock& clock) {
+    // Not a check of the settings: they may be judged on a machine that has no models.
+    std::error_code ignored;
+    if (!std::filesystem::exists(config.model_path, ignored))
+        return make_error(ErrorCode::kNotFound,
+                          "model_path: '" + config.model_path +
+                              "' does not exist; `hearth model get smollm2` downloads a model and "
+                              "prints its path");
     const LoadNotice notice(config.model_path, clock);
     auto checkpoint = engine::load_checkpoint(config.model_path);
     if (!checkpoint.ok()) return checkpoint.error();

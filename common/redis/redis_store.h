@@ -20,7 +20,7 @@ struct RedisOptions {
     std::shared_ptr<const TlsContext> tls;           // Null: plain TCP.
     std::string cluster = "default";                 // Keys start with hearth:{cluster}:
     std::chrono::milliseconds command_timeout{250};  // Writes and membership.
-    std::chrono::milliseconds lookup_timeout{2};     // find_session (design §6).
+    std::chrono::milliseconds lookup_timeout{2};     // find_session, claim_session (design §6).
     std::size_t pipeline_max = 1024;                 // Commands in flight; more are kExhausted.
 };
 

@@ -13,7 +13,7 @@ WRONG = [  # Program, arguments, exit code, a part of what it says.
     ("hearth-router", ["--otlp-endpoint", "foo", "--check"], 2, "--otlp-endpoint: must begin"),
     ("hearth-router", ["--session-cookie", "a b", "--check"], 2, "--session-cookie: 'a b'"),
     ("hearth-cachenode", ["--check"], 2, "model_path: is required"),
-    ("hearth-cachenode", ["--check", "--model-path", "smollm2"], 2, "hearth model get smollm2"),
+    ("hearth-cachenode", ["--listen", "127.0.0.1:0", "--model-path", "smollm2"], 2, "hearth model get smollm2"),
     ("hearth-cachenode", ["--check", "--model-path", "{tiny}", "--advertise", "0.0.0.0:8"], 2,
      "--advertise: must name one address"),
     ("hearth", ["staus"], 2, "did you mean status?"),

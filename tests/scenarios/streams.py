@@ -100,7 +100,7 @@ def comparable(text):
     """A stream without what differs between any two runs of the same request."""
     text = re.sub(rb'"id":"[^"]*"', b'"id":"*"', text)
     text = re.sub(rb'"created":\d+', b'"created":*', text)
-    return re.sub(rb'"cached_tokens":\d+', b'"cached_tokens":*', text)
+    return re.sub(rb'"(cached|cache_write)_tokens":\d+', rb'"\1_tokens":*', text)
 
 
 def one_answer(text):

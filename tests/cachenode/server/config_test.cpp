@@ -48,6 +48,8 @@ TEST(NodeConfig, BadValuesAreNamed) {
     };
     const std::vector<Bad> table = {
         {"--model-path", "", "model_path"},
+        {"--advertise", "0.0.0.0:8101", "advertise"},
+        {"--weights", "int2", "weights"},
         {"--listen", "nowhere", "listen"},
         {"--listen", "127.0.0.1:99999", "listen"},
         {"--advertise", "x", "advertise"},
@@ -86,7 +88,7 @@ TEST(NodeConfig, BadValuesAreNamed) {
 TEST(NodeConfig, AnAddressThatRoutersCannotUseMustBeReplaced) {
     NodeConfig config;
     std::string output;
-    const std::vector<const char*> base = {"--model-path", "m",       "--listen",
+    const std::vector<const char*> base = {"--model-path", "m.gguf",  "--listen",
                                            "0.0.0.0:80",   "--redis", "r:1"};
     EXPECT_EQ(parse(config, base, output), 2);
     EXPECT_NE(output.find("advertise"), std::string::npos) << output;
