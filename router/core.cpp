@@ -23,6 +23,7 @@ SessionKeys::Options key_options(const RouterConfig& config) {
 HttpClient::Options client_options(const RouterConfig& config) {
     HttpClient::Options options;
     options.connect_timeout = milliseconds(config.connect_timeout_ms);
+    options.loop_runs_on = true;
     return options;
 }
 

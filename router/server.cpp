@@ -115,7 +115,7 @@ Task<void> serve_other(std::shared_ptr<RouterCore> core, ServerExchange& exchang
         if (head.path.starts_with(kModelPrefix)) wanted = head.path.substr(kModelPrefix.size());
         co_await serve_models(core, exchange, wanted, facts.request_id, facts.status);
     }
-    account(*core, facts);
+    account(*core, facts, core->clock.now());
 }
 
 Task<void> route(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {

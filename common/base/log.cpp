@@ -10,12 +10,12 @@
 #include <climits>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
 #include <functional>
 #include <mutex>
 
 #include "common/base/clock.h"
+#include "common/base/small_copy.h"
 
 namespace hearth::log {
 namespace {
@@ -101,7 +101,7 @@ class Line {
     // The caller has made sure of the room.
     void put(char c) { bytes_[size_++] = c; }
     void put(std::string_view text) {
-        std::memcpy(bytes_ + size_, text.data(), text.size());
+        copy_small(bytes_ + size_, text);
         size_ += text.size();
     }
     template <typename T>

@@ -47,7 +47,7 @@ void Histogram::observe(double value) const {
     const std::vector<double>& bounds = cell_->bounds;
     const auto bucket = std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin();
     cell_->counts[static_cast<std::size_t>(bucket)].fetch_add(1, std::memory_order_relaxed);
-    cell_->sum.fetch_add(value, std::memory_order_relaxed);
+    add_to(cell_->sum, value);
 }
 
 class Metrics::State {

@@ -54,22 +54,24 @@ Error ClientConnection::broken(std::string_view what) {
 void ClientConnection::format_head(const ClientExchange::RequestOptions& options,
                                    const std::vector<HeaderField>& fields) {
     out_.clear();
-    out_.append(options.method).append(" ").append(options.target).append(" HTTP/1.1\r\nhost: ");
-    out_.append(options.host.empty() ? std::string_view(host_) : options.host).append("\r\n");
-    for (const HeaderField& field : fields) {
-        if (is_connection_field(field.name) || equals_ignore_case(field.name, "host")) continue;
-        out_.append(field.name).append(": ").append(field.value).append("\r\n");
-    }
+    out_.put(options.method);
+    out_.put(" ");
+    out_.put(options.target);
+    out_.put(" HTTP/1.1\r\n");
+    out_.put_field("host", options.host.empty() ? std::string_view(host_) : options.host);
+    for (const HeaderField& field : fields)
+        if (!is_connection_field(field.name) && !equals_ignore_case(field.name, "host"))
+            out_.put_field(field.name, field.value);
     const bool sized =
         options.method == "POST" || options.method == "PUT" || options.method == "PATCH";
     if (options.body == BodyKind::kChunked) {
-        out_.append("transfer-encoding: chunked\r\n");
+        out_.put("transfer-encoding: chunked\r\n");
     } else if (options.body == BodyKind::kLength || sized) {
-        out_.append("content-length: ");
-        append_number(out_, body_out_left_, 10);
-        out_.append("\r\n");
+        out_.put("content-length: ");
+        out_.put_number(body_out_left_);
+        out_.put("\r\n");
     }
-    out_.append("\r\n");
+    out_.put("\r\n");
 }
 
 // Checks body bytes against what the head promised.
@@ -131,7 +133,8 @@ bool ClientConnection::send_head_now(const ClientExchange::RequestOptions& optio
                  is_field_value(options.target) && options.target.find(' ') == std::string::npos &&
                  is_field_value(options.host);
     for (const HeaderField& field : fields)
-        clean = clean && is_field_name(field.name) && is_field_value(field.value);
+        clean =
+            clean && (field.checked || (is_field_name(field.name) && is_field_value(field.value)));
     if (!clean) {
         failed_ = true;
         sent = make_error(ErrorCode::kInvalidArgument, "invalid byte in a request head");
@@ -141,7 +144,7 @@ bool ClientConnection::send_head_now(const ClientExchange::RequestOptions& optio
     sent = account_for(first_body.size());
     if (!sent) return true;
     rest_ = {};
-    rest_[0] = asio::const_buffer(out_.data(), out_.size());
+    rest_[0] = asio::buffer(out_.text());
     add_body(rest_, first_body);
     if (!stream_.write_now(rest_, sent)) return false;
     failed_ = failed_ || !sent;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "common/net/head_text.h"
 #include "common/net/http_client.h"
 #include "common/net/tcp_stream.h"
 
@@ -62,7 +63,7 @@ class ClientConnection {
     bool got_all_ = false;
     bool failed_ = false;
     TcpStream::WriteParts rest_;  // What write_rest() is to write.
-    std::string out_;             // Request head, reused.
+    HeadText out_;                // Request head, reused.
     std::string chunk_line_;      // Size line of the chunk being written, reused.
 };
 

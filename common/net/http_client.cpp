@@ -99,7 +99,7 @@ void HttpClient::State::give_back(Connection connection) {
     if (idle.size() >= options.idle_per_upstream_max) return;
     connection->stream().forget_kept();
     idle.push_back({std::move(connection), now()});
-    deadlines->settle();
+    if (!options.loop_runs_on) deadlines->settle();
 }
 
 // Closes what has been idle too long and forgets upstreams that are no longer used. Done on the

@@ -13,9 +13,13 @@ namespace hearth {
 struct HeaderField {
     std::string_view name;   // As sent; compare with find() or equals_ignore_case().
     std::string_view value;  // Optional white space at both ends removed.
+    bool checked = false;    // By the parsers below: name and value are what they must be.
 };
 
-bool equals_ignore_case(std::string_view a, std::string_view b);
+bool equal_texts_ignoring_case(const char* a, const char* b, std::size_t size);
+inline bool equals_ignore_case(std::string_view a, std::string_view b) {
+    return a.size() == b.size() && equal_texts_ignoring_case(a.data(), b.data(), a.size());
+}
 
 // Fields that belong to one connection (RFC 9110 section 7.6.1) or to its framing: never forwarded,
 // and ignored in what a caller hands to the server or the client, which write their own.

@@ -37,15 +37,20 @@ milliseconds until(MonotonicNs at) {
 }
 
 // A value that a caller took from elsewhere must not end the header line it is put into.
-void append_field(std::string& out, std::string_view name, std::string_view value) {
-    CHECK_MSG(is_field_name(name), name);
-    out.append(name).append(": ");
-    const std::size_t begin = out.size();
-    out.append(value);
-    if (!is_field_value(value))
-        for (std::size_t i = begin; i < out.size(); ++i)
-            if (!is_field_value(std::string_view(&out[i], 1))) out[i] = ' ';
-    out.append("\r\n");
+void put_field(HeadText& out, const HeaderField& field) {
+    char* const value = out.put_field(field.name, field.value);
+    if (field.checked) return;
+    CHECK_MSG(is_field_name(field.name), field.name);
+    if (is_field_value(field.value)) return;
+    for (std::size_t i = 0; i < field.value.size(); ++i)
+        if (!is_field_value(field.value.substr(i, 1))) value[i] = ' ';
+}
+
+HeaderField field_of(const HeaderField& field) {
+    return field;
+}
+HeaderField field_of(const std::pair<std::string, std::string>& field) {
+    return {field.first, field.second};
 }
 
 void append_number(std::string& out, std::uint64_t value, int base = 10) {
@@ -246,10 +251,10 @@ bool ServerConnection::may_follow() {
 }
 
 Task<bool> ServerConnection::skip_body() {
-    out_.resize(kSkipStepBytes);  // Scratch: the answer has left.
+    std::string scratch(kSkipStepBytes, '\0');
     std::uint64_t skipped = 0;
     while (skipped <= kSkipBytesMax) {
-        Result<std::size_t> n = co_await read_body_some(asio::buffer(out_));
+        Result<std::size_t> n = co_await read_body_some(asio::buffer(scratch));
         if (!n) co_return false;
         if (*n == 0) co_return true;
         skipped += *n;
@@ -431,33 +436,36 @@ void ServerConnection::format_head(int status, const Fields& headers,
     no_body_out_ = head_request || bodiless(status);
     close_after_ = close_after_ || context_.draining || !body_can_be_skipped();
     out_.clear();
-    out_.append("HTTP/1.1 ");
-    append_number(out_, static_cast<std::uint64_t>(status));
-    out_.append(" ").append(reason_phrase(status)).append("\r\n");
+    out_.put("HTTP/1.1 ");
+    out_.put_number(static_cast<std::uint64_t>(status));
+    out_.put(" ");
+    out_.put(reason_phrase(status));
+    out_.put("\r\n");
     bool dated = false;
     bool sized = false;
-    for (const auto& [name, value] : headers) {
-        dated = dated || equals_ignore_case(name, "date");
+    for (const auto& each : headers) {
+        const HeaderField field = field_of(each);
+        dated = dated || equals_ignore_case(field.name, "date");
         // Of an answer to HEAD only the caller can know the length.
-        const bool length = head_request && equals_ignore_case(name, "content-length");
+        const bool length = head_request && equals_ignore_case(field.name, "content-length");
         sized = sized || length;
-        if (length || !is_connection_field(name)) append_field(out_, name, value);
+        if (length || !is_connection_field(field.name)) put_field(out_, field);
     }
-    if (!dated) append_field(out_, "date", context_.date());
+    if (!dated) out_.put_field("date", context_.date());
     if (!bodiless(status) && !sized) {
         if (content_length) {
-            out_.append("content-length: ");
-            append_number(out_, *content_length);
-            out_.append("\r\n");
+            out_.put("content-length: ");
+            out_.put_number(*content_length);
+            out_.put("\r\n");
         } else if (head_.version_minor == 1) {
-            out_.append("transfer-encoding: chunked\r\n");
+            out_.put("transfer-encoding: chunked\r\n");
         }
     }
     if (close_after_)
-        out_.append("connection: close\r\n");
+        out_.put("connection: close\r\n");
     else if (head_.version_minor == 0)
-        out_.append("connection: keep-alive\r\n");
-    out_.append("\r\n");
+        out_.put("connection: keep-alive\r\n");
+    out_.put("\r\n");
 }
 
 Task<Result<void>> ServerConnection::respond(int status, HeaderList headers,
@@ -484,7 +492,7 @@ bool ServerConnection::respond_now(int status, const std::vector<HeaderField>& f
 bool ServerConnection::send_answer(std::string_view body, Result<void>& sent) {
     answer_ = Answer::kComplete;
     TcpStream::WriteParts parts;
-    parts[0] = asio::const_buffer(out_.data(), out_.size());
+    parts[0] = asio::buffer(out_.text());
     if (!no_body_out_) parts[1] = asio::const_buffer(body.data(), body.size());
     return send_now(parts, sent);
 }
@@ -535,7 +543,7 @@ bool ServerConnection::write_now(std::string_view bytes, Result<void>& sent) {
     }
     CHECK_MSG(answer_ == Answer::kStream, "write() outside a stream");
     TcpStream::WriteParts parts;
-    parts[0] = asio::const_buffer(out_.data(), out_.size());
+    parts[0] = asio::buffer(out_.text());
     if (!no_body_out_ && !bytes.empty()) {
         parts[2] = asio::const_buffer(bytes.data(), bytes.size());
         if (head_.version_minor == 1) {
@@ -553,8 +561,8 @@ Task<Result<void>> ServerConnection::finish_stream() {
     if (answer_ == Answer::kAborted)
         co_return make_error(ErrorCode::kCancelled, "the answer was aborted");
     CHECK_MSG(answer_ == Answer::kStream, "finish_stream() outside a stream");
-    if (!no_body_out_ && head_.version_minor == 1) out_.append("0\r\n\r\n");
-    Result<void> sent = co_await stream_.write(out_, context_.limits.write_timeout);
+    if (!no_body_out_ && head_.version_minor == 1) out_.put("0\r\n\r\n");
+    Result<void> sent = co_await stream_.write(out_.text(), context_.limits.write_timeout);
     out_.clear();
     answer_ = Answer::kComplete;
     if (!sent) stream_.close();

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/base/clock.h"
+#include "common/net/head_text.h"
 #include "common/net/http_server.h"
 #include "common/net/tcp_stream.h"
 
@@ -124,7 +125,7 @@ class ServerConnection final : public ServerExchange {
     MonotonicNs body_waited_ = 0;   // For the client, in the running window.
     std::size_t body_arrived_ = 0;  // Bytes, in the running window.
     TcpStream::WriteParts rest_;    // What write_rest() is to write.
-    std::string out_;               // An answer's head until it is written; reused.
+    HeadText out_;                  // An answer's head until it is written; reused.
     std::string chunk_line_;        // The size line of the chunk being written; reused.
 };
 

@@ -1,6 +1,8 @@
 // TcpStream::watch(): a read without a coroutine that notices the peer's end, and how the next read
 // takes it over.
+#include <cstddef>
 #include <cstring>
+#include <new>
 
 #include "common/base/check.h"
 #include "common/net/tcp_stream.h"
@@ -14,7 +16,7 @@ namespace {
 // A suspended coroutine. (Asio 1.26's any_completion_handler recurses when it is moved.)
 struct Suspended {
     virtual ~Suspended() = default;
-    virtual void resume() = 0;
+    virtual void resume() = 0;  // Ends its life first: its place may be needed again.
 };
 
 template <typename Handler>
@@ -22,6 +24,7 @@ struct SuspendedIn final : Suspended {
     explicit SuspendedIn(Handler&& own) : handler(std::move(own)) {}
     void resume() override {
         Handler last = std::move(handler);
+        this->~SuspendedIn();
         std::move(last)();
     }
     Handler handler;
@@ -29,15 +32,27 @@ struct SuspendedIn final : Suspended {
 
 }  // namespace
 
+// What Asio's handler of a waiting coroutine takes, with some room to spare.
+constexpr std::size_t kJoinBytes = 64;
+
 // Shared by the stream and its pending operation, which may outlive it.
 struct TcpStream::Watch {
-    TcpStream* stream = nullptr;      // Null once it is gone.
-    std::function<void()> gone;       // Null: nobody watches.
-    std::unique_ptr<Suspended> join;  // Waits for the end of the read.
-    const char* target = nullptr;     // Where the pending read writes; null: none is.
-    bool waiting[2] = {};  // A wait for an error, or for bytes without a read, is pending.
-    bool over = false;     // The peer's end, or a failure of the socket.
-    error_code ec;         // Of the last read.
+    Watch() = default;
+    ~Watch() {
+        if (join) join->~Suspended();
+    }
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+
+    TcpStream* stream = nullptr;  // Null once it is gone.
+    std::function<void()> gone;   // Null: nobody watches.
+    // Waits for the end of the read; null: nobody does. Lies in `join_place`.
+    Suspended* join = nullptr;
+    alignas(std::max_align_t) std::byte join_place[kJoinBytes];
+    const char* target = nullptr;  // Where the pending read writes; null: none is.
+    bool waiting[2] = {};          // A wait for an error, or for bytes without a read, is pending.
+    bool over = false;             // The peer's end, or a failure of the socket.
+    error_code ec;                 // Of the last read.
 };
 
 TcpStream::~TcpStream() {
@@ -113,8 +128,7 @@ void TcpStream::watched_read(const error_code& ec, std::size_t bytes) {
         end_ += bytes;
     }
     if (watch.join) {
-        const std::unique_ptr<Suspended> join = std::move(watch.join);
-        join->resume();  // May be the end of this stream.
+        std::exchange(watch.join, nullptr)->resume();  // May be the end of this stream.
         return;
     }
     if (ec)
@@ -130,7 +144,9 @@ Task<Result<std::size_t>> TcpStream::join_read(std::chrono::milliseconds timeout
     if (watch->target != nullptr) {
         read_deadline_.set(timeout);
         auto initiate = [watch](auto handler) {
-            watch->join = std::make_unique<SuspendedIn<decltype(handler)>>(std::move(handler));
+            using Join = SuspendedIn<decltype(handler)>;
+            static_assert(sizeof(Join) <= kJoinBytes);
+            watch->join = new (watch->join_place) Join(std::move(handler));
         };
         asio::use_awaitable_t<> token;
         co_await asio::async_initiate<asio::use_awaitable_t<>, void()>(initiate, token);

@@ -72,8 +72,13 @@ const char* to_string(KeySource source) {
 }
 
 std::string SessionKey::hex() const {
+    const std::array<char, 32> out = digits();
+    return {out.data(), out.size()};
+}
+
+std::array<char, 32> SessionKey::digits() const {
     static const char kDigits[] = "0123456789abcdef";
-    std::string out(32, '0');
+    std::array<char, 32> out;
     std::size_t at = 0;
     for (const std::uint64_t half : {high, low})
         for (int shift = 60; shift >= 0; shift -= 4) out[at++] = kDigits[(half >> shift) & 15];

@@ -31,6 +31,7 @@ struct SessionKey {
     std::uint64_t high = 0, low = 0;
     auto operator<=>(const SessionKey&) const = default;
     std::string hex() const;  // 32 lower-case digits.
+    std::array<char, 32> digits() const;
     static Result<SessionKey> from_hex(std::string_view text);
 };
 

@@ -7,7 +7,6 @@
 namespace hearth {
 namespace {
 
-constexpr std::size_t kNodesTriedMax = 3;
 // English text and JSON's own characters together; only predictions of waits depend on it.
 constexpr std::uint64_t kBytesPerToken = 4;
 // How long the node that a spill left is taken to hold the session's KV still.
@@ -92,7 +91,8 @@ std::shared_ptr<const Members> Placer::candidates() const {
 void Placer::consider() {
     members_ = candidates();
     order_.reset();
-    Situation situation = situation_of(*members_, core_.bindings.find(session_), core_.clock.now());
+    const Binding* known = core_.bindings.find(session_);
+    Situation situation = situation_of(*members_, known, known == nullptr ? 0 : core_.clock.now());
     situation.first_turn = first_turn_;
     if (situation.bound && situation.tokens == 0) situation.tokens = prompt_tokens_;
     const auto margin_ms = static_cast<double>(core_.config->spill_margin_ms);
@@ -217,11 +217,12 @@ std::optional<Choice> Placer::place() {
 }
 
 std::optional<Choice> Placer::next() const {
-    if (tried_.size() >= kNodesTriedMax) return std::nullopt;
+    if (tried_count_ >= tried_.size()) return std::nullopt;
     if (!order_) order_.emplace(members_->table, session_);
     for (std::size_t i = 0; i < order_->size(); ++i) {
         const std::uint32_t seat = (*order_)[i];
-        const bool tried = std::find(tried_.begin(), tried_.end(), seat) != tried_.end();
+        const auto end = tried_.begin() + static_cast<std::ptrdiff_t>(tried_count_);
+        const bool tried = std::find(tried_.begin(), end, seat) != end;
         if (!tried && members_->members[seat].status->usable())
             return Choice{seat, i == 0 ? Reason::kHome : Reason::kHeir};
     }
@@ -232,7 +233,7 @@ Reservation Placer::reserve(const Choice& choice) {
     const Binding* known = core_.bindings.peek(session_);
     const bool holds = known != nullptr && known->node_id == member(choice).record.node_id;
     const std::int64_t reused = holds ? known->tokens : 0;
-    tried_.push_back(choice.seat);
+    tried_[tried_count_++] = choice.seat;
     note_reroute(choice);
     remember(choice);
     return Reservation(member(choice), std::max<std::int64_t>(0, prompt_tokens_ - reused));
@@ -244,7 +245,7 @@ void Placer::note_reroute(const Choice& choice) {
     if (!holder_.empty() && holder_ != node_id) {
         const Member* holder = members_->find(holder_);
         const char* cause = "scale_out";
-        if (tried_.size() > 1 || holder == nullptr || !holder->status->usable())
+        if (tried_count_ > 1 || holder == nullptr || !holder->status->usable())
             cause = "node_down";
         else if (choice.reason == Reason::kSpill || node_id == spilled_from_)
             cause = "overload_spill";

@@ -1,6 +1,7 @@
 // Placer: one turn's way to a node: what is known of its session, the choice, and its heirs.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -91,7 +92,8 @@ class Placer {
     std::optional<SessionRecord> doubtful_;  // Claimed, and no answer came.
     std::shared_ptr<const Members> members_;
     Decision decision_;
-    std::vector<std::uint32_t> tried_;
+    std::array<std::uint32_t, 3> tried_{};
+    std::size_t tried_count_ = 0;
     mutable std::optional<SessionOrder> order_;
 };
 

@@ -15,8 +15,7 @@ int final_status(const TurnFacts& facts) {
 
 }  // namespace
 
-void account(RouterCore& core, const TurnFacts& facts) {
-    const MonotonicNs now = core.clock.now();
+void account(RouterCore& core, const TurnFacts& facts, MonotonicNs now) {
     const double total = seconds(now - facts.started);
     const auto since_start = [&](MonotonicNs at) {
         return at == 0 ? 0 : seconds(at - facts.started);

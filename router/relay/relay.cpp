@@ -44,8 +44,15 @@ bool named_by_connection(std::string_view name, const std::vector<HeaderField>& 
     return false;
 }
 
-bool is_hop_field(std::string_view name, const std::vector<HeaderField>& fields) {
-    return is_connection_field(name) || named_by_connection(name, fields);
+bool has_connection(const std::vector<HeaderField>& fields) {
+    for (const HeaderField& field : fields)
+        if (equals_ignore_case(field.name, "connection")) return true;
+    return false;
+}
+
+// `names`: whether some Connection field does.
+bool is_hop_field(std::string_view name, bool names, const std::vector<HeaderField>& fields) {
+    return is_connection_field(name) || (names && named_by_connection(name, fields));
 }
 
 bool is_key_field(std::string_view name) {
@@ -79,16 +86,18 @@ bool timed_out(const Error& error) {
 
 }  // namespace
 
-std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
+const std::vector<HeaderField>& Relay::request_fields(const SessionKey& session) {
     const std::vector<HeaderField>& given = exchange_.head().fields;
     const RouterConfig& config = *core_.config;
     // Nodes must not learn the keys of our tenants.
     const bool own_key = !config.tenants.empty() || !config.upstream_api_key.empty();
-    session_hex_ = session.hex();
-    std::vector<HeaderField> fields;
+    session_hex_ = session.digits();
+    std::vector<HeaderField>& fields = fields_;
+    fields.clear();
     fields.reserve(given.size() + 9);
+    const bool names = has_connection(given);
     for (const HeaderField& field : given) {
-        if (is_hop_field(field.name, given) || is_ours(field.name) ||
+        if (is_hop_field(field.name, names, given) || is_ours(field.name) ||
             equals_ignore_case(field.name, "host") ||
             equals_ignore_case(field.name, "x-request-id") ||
             is_stale_trace_field(field.name, facts_.trace))
@@ -101,13 +110,15 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     if (!facts_.tenant_salt.empty()) fields.push_back({header::kTenant, facts_.tenant_salt});
     if (!facts_.follow_up_bonus_s.empty())
         fields.push_back({header::kFollowUpBonus, facts_.follow_up_bonus_s});
-    fields.push_back({header::kSession, session_hex_});
-    epoch_ = std::to_string(facts_.epoch);
-    if (facts_.epoch > 0) fields.push_back({header::kEpoch, epoch_});
+    fields.push_back({header::kSession, {session_hex_.data(), session_hex_.size()}});
+    if (facts_.epoch > 0) {
+        epoch_ = std::to_string(facts_.epoch);
+        fields.push_back({header::kEpoch, epoch_});
+    }
     fields.push_back({header::kRequestId, facts_.request_id});
     fields.push_back({"x-request-id", facts_.request_id});
     traceparent_ = facts_.trace.traceparent();
-    fields.push_back({"traceparent", traceparent_});
+    fields.push_back({"traceparent", {traceparent_.data(), traceparent_.size()}});
     if (deadline_ != 0) {
         const MonotonicNs left = std::max<MonotonicNs>(deadline_ - core_.clock.now(), 0);
         deadline_text_ = std::to_string(left / kMs);
@@ -123,14 +134,16 @@ std::vector<HeaderField> Relay::request_fields(const SessionKey& session) {
     return fields;
 }
 
-std::vector<HeaderField> Relay::answer_headers(const ResponseHead& head) {
-    std::vector<HeaderField> headers;
+const std::vector<HeaderField>& Relay::answer_headers(const ResponseHead& head) {
+    std::vector<HeaderField>& headers = fields_;
+    headers.clear();
     headers.reserve(head.fields.size() + 2);
+    const bool names = has_connection(head.fields);
     for (const HeaderField& field : head.fields) {
         // That a chat was truncated is the client's to know.
         const bool is_internal =
             is_ours(field.name) && !equals_ignore_case(field.name, header::kTruncated);
-        if (is_hop_field(field.name, head.fields) || is_internal ||
+        if (is_hop_field(field.name, names, head.fields) || is_internal ||
             equals_ignore_case(field.name, "x-request-id"))
             continue;
         if (facts_.limits != nullptr && is_limit_field(field.name)) continue;
@@ -140,7 +153,8 @@ std::vector<HeaderField> Relay::answer_headers(const ResponseHead& head) {
         for (const auto& [name, value] : *facts_.limits) headers.push_back({name, value});
     headers.push_back({"x-request-id", facts_.request_id});
     if (core_.config->expose_route) {
-        route_ = "node=" + facts_.node;
+        route_.reserve(96);
+        route_.assign("node=").append(facts_.node);
         route_.append(";reason=").append(to_string(*facts_.reason));
         route_.append(";key=").append(to_string(*facts_.source));
         if (facts_.store_down) route_.append(";store=down");
@@ -236,13 +250,14 @@ ClientExchange::RequestOptions Relay::request_options(std::size_t first_bytes) c
 // The usual request: all of it is at hand and the socket takes it at once. False if nothing of that
 // was done, or if the rest is to be written by send_request().
 bool Relay::send_whole(ClientExchange& upstream, const SessionKey& session) {
+    half_sent_ = false;
     if (streaming_) return false;
     if (body_.read_bytes() == 0) body_.take_whole();
     if (!body_.ended()) return false;
-    fields_ = request_fields(session);
     Result<void> sent;
     const std::string_view body = body_.kept();
-    half_sent_ = !upstream.send_head_now(request_options(body.size()), fields_, body, sent);
+    half_sent_ =
+        !upstream.send_head_now(request_options(body.size()), request_fields(session), body, sent);
     if (half_sent_) return false;
     if (facts_.written == 0) facts_.written = core_.clock.now();
     watch_.start();
@@ -277,8 +292,7 @@ Task<std::optional<Relay::Outcome>> Relay::send_request(ClientExchange& upstream
             co_return outcome;
         }
         options = request_options(first->size());
-        fields_ = request_fields(session);
-        sent = co_await upstream.send_head(options, fields_, *first);
+        sent = co_await upstream.send_head(options, request_fields(session), *first);
     }
     if (facts_.written == 0) facts_.written = core_.clock.now();
     while (sent.ok() && !body_.ended()) {
@@ -401,8 +415,7 @@ bool Relay::pass_at_hand(ClientExchange& upstream, const ResponseHead& head, boo
         return false;
     }
     facts_.first_byte = core_.clock.now();
-    fields_ = answer_headers(head);
-    over = exchange_.respond_now(head.status, fields_, *body, sent);
+    over = exchange_.respond_now(head.status, answer_headers(head), *body, sent);
     return true;
 }
 
@@ -429,8 +442,7 @@ Task<Relay::Outcome> Relay::relay_whole(ClientExchange& upstream, const Response
         waited = milliseconds(0);
     }
     facts_.first_byte = core_.clock.now();
-    fields_ = answer_headers(head);
-    const Result<void> sent = co_await exchange_.respond(head.status, fields_, body);
+    const Result<void> sent = co_await exchange_.respond(head.status, answer_headers(head), body);
     if (!sent) co_return client_left(sent.error());
     co_return Outcome::kAnswered;
 }

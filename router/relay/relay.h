@@ -1,6 +1,7 @@
 // Relay: one turn's request to a node and the node's answer back, piece by piece, nothing piled up.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <vector>
@@ -104,9 +105,10 @@ class Relay {
     bool overdue() const { return deadline_ != 0 && core_.clock.now() >= deadline_; }
     bool may_continue() const;
     bool was_taken() const { return !write_failed_; }
-    std::vector<HeaderField> request_fields(const SessionKey& session);
+    // Until the next of these calls.
+    const std::vector<HeaderField>& request_fields(const SessionKey& session);
     // Views of `head` and of this.
-    std::vector<HeaderField> answer_headers(const ResponseHead& head);
+    const std::vector<HeaderField>& answer_headers(const ResponseHead& head);
 
     RouterCore& core_;
     ServerExchange& exchange_;
@@ -117,7 +119,9 @@ class Relay {
     const Member* member_ = nullptr;  // During send().
     bool streaming_ = false;          // The client has the head of a stream.
     MonotonicNs deadline_ = 0;
-    std::string session_hex_, epoch_, traceparent_;
+    std::array<char, 32> session_hex_{};
+    TraceContext::Text traceparent_{};
+    std::string epoch_;
     std::string route_;
     std::string authorization_;                               // For the node.
     std::string deadline_text_, forced_text_, resumed_body_;  // Of the request to the node.

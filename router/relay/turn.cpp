@@ -2,8 +2,10 @@
 #include "router/relay/turn.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <exception>
+#include <memory>
 
 #include "common/base/log.h"
 #include "router/admission/model_scan.h"
@@ -16,10 +18,11 @@
 namespace hearth {
 namespace {
 
-PastTurn past_turn(const RouterCore& core, const TurnFacts& facts) {
+// Takes from `facts` what it keeps.
+PastTurn past_turn(const RouterCore& core, TurnFacts& facts, MonotonicNs ended) {
     PastTurn turn;
     turn.at = core.clock.unix_now();
-    turn.request_id = facts.request_id;
+    turn.request_id = std::move(facts.request_id);
     turn.node = facts.node;
     turn.reason = *facts.reason;
     turn.source = facts.source.value_or(KeySource::kAnchor);
@@ -28,7 +31,7 @@ PastTurn past_turn(const RouterCore& core, const TurnFacts& facts) {
     turn.status = facts.status == 0 ? 499 : facts.status;
     turn.aborted = facts.aborted;
     if (facts.first_byte != 0) turn.first_byte_ms = seconds(facts.first_byte - facts.started) * 1e3;
-    turn.total_ms = seconds(core.clock.now() - facts.started) * 1e3;
+    turn.total_ms = seconds(ended - facts.started) * 1e3;
     return turn;
 }
 
@@ -63,13 +66,17 @@ class Turn {
     ~Turn() {
         facts_.body_bytes = relay_.body().read_bytes();
         visit_.note_body(facts_.body_bytes);
-        account(core_, facts_);
+        const MonotonicNs ended = core_.clock.now();
+        account(core_, facts_, ended);
         if (facts_.trace.sampled && !core_.config->otlp_endpoint.empty())
             core_.spans.add(span_of(core_, facts_, session_));
-        if (facts_.reason) core_.decisions.add(session_, past_turn(core_, facts_));
+        if (facts_.reason) core_.decisions.add(session_, past_turn(core_, facts_, ended));
     }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
+    // Its place serves the next turn again: malloc takes long over what is larger than 1 KiB.
+    static void* operator new(std::size_t size);
+    static void operator delete(void* turn, std::size_t size);
 
     // In the order of calls; serve_turn() is their caller.
     bool is_checked() const;
@@ -100,6 +107,34 @@ class Turn {
     SessionKey session_;
     Placer placer_;
 };
+
+// Places of turns that are over, of this thread's router.
+class TurnPlaces {
+  public:
+    ~TurnPlaces() {
+        for (std::size_t i = 0; i < count_; ++i) ::operator delete(spare_[i]);
+    }
+    void* take() { return count_ > 0 ? spare_[--count_] : nullptr; }
+    bool keep(void* place) {
+        if (count_ == spare_.size()) return false;
+        spare_[count_++] = place;
+        return true;
+    }
+
+  private:
+    std::array<void*, 64> spare_{};
+    std::size_t count_ = 0;
+};
+thread_local TurnPlaces turn_places;
+
+void* Turn::operator new(std::size_t size) {
+    void* const place = turn_places.take();
+    return place != nullptr ? place : ::operator new(size);
+}
+
+void Turn::operator delete(void* turn, std::size_t size) {
+    if (!turn_places.keep(turn)) ::operator delete(turn, size);
+}
 
 // Whether admit() has anything to say.
 bool Turn::is_checked() const {
@@ -354,28 +389,28 @@ std::string request_id_of(const RequestHead& head, RouterCore& core) {
 // Each frame of a coroutine costs as much as many lines of code: what need not wait is a function.
 Task<void> serve_turn(std::shared_ptr<RouterCore> core, ServerExchange& exchange,
                       Endpoint endpoint) {
-    Turn turn(*core, exchange, endpoint);
-    if (turn.is_checked()) {
-        const bool admitted = co_await turn.admit();
+    const auto turn = std::make_unique<Turn>(*core, exchange, endpoint);
+    if (turn->is_checked()) {
+        const bool admitted = co_await turn->admit();
         if (!admitted) co_return;
     }
     std::optional<BodyScan::Want> want;
-    std::optional<Refusal> refusal = turn.find_deadline();
-    if (!refusal) refusal = turn.find_key(want);
+    std::optional<Refusal> refusal = turn->find_deadline();
+    if (!refusal) refusal = turn->find_key(want);
     if (refusal) {
-        co_await turn.refuse(std::move(*refusal));
+        co_await turn->refuse(std::move(*refusal));
         co_return;
     }
     if (want) {
-        const bool scanned = co_await turn.scan_body(*want);
+        const bool scanned = co_await turn->scan_body(*want);
         if (!scanned) co_return;
     }
-    if (turn.is_queued()) {
-        const bool entered = co_await turn.enter();
+    if (turn->is_queued()) {
+        const bool entered = co_await turn->enter();
         if (!entered) co_return;
     }
-    if (!turn.place()) co_await turn.ask_store();
-    co_await turn.deliver();
+    if (!turn->place()) co_await turn->ask_store();
+    co_await turn->deliver();
 }
 
 }  // namespace hearth

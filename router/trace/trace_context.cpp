@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "common/base/check.h"
+#include "common/base/small_copy.h"
+
 namespace hearth {
 namespace {
 
@@ -29,15 +32,15 @@ bool is_valid(std::string_view text) {
            is_hex(text.substr(53, 2));
 }
 
-// 16 digits, not all zero.
+// 16 digits a word, none of them all zero.
+template <std::size_t kWords>
 std::string hex_id(Rng& rng) {
     constexpr std::string_view kDigits = "0123456789abcdef";
-    std::uint64_t bits = 0;
-    while (bits == 0) bits = rng.next();
-    std::string id(16, '0');
-    for (char& digit : id) {
-        digit = kDigits[bits >> 60];
-        bits <<= 4;
+    std::string id(16 * kWords, '0');
+    for (std::size_t at = 0; at < id.size();) {
+        std::uint64_t bits = 0;
+        while (bits == 0) bits = rng.next();
+        for (int shift = 60; shift >= 0; shift -= 4) id[at++] = kDigits[(bits >> shift) & 15];
     }
     return id;
 }
@@ -55,8 +58,15 @@ std::string_view only_traceparent(const RequestHead& head) {
 
 }  // namespace
 
-std::string TraceContext::traceparent() const {
-    return "00-" + trace_id + "-" + span_id + (sampled ? "-01" : "-00");
+TraceContext::Text TraceContext::traceparent() const {
+    Text text;
+    char* at = copy_small(text.data(), "00-");
+    at = copy_small(at, trace_id);
+    at = copy_small(at, "-");
+    at = copy_small(at, span_id);
+    at = copy_small(at, sampled ? "-01" : "-00");
+    CHECK(at == text.data() + text.size());
+    return text;
 }
 
 TraceContext trace_of(const RequestHead& head, bool records, double sample, Rng& rng) {
@@ -68,11 +78,11 @@ TraceContext trace_of(const RequestHead& head, bool records, double sample, Rng&
         trace.trace_id = given.substr(3, 32);
         trace.parent_id = given.substr(36, 16);
         trace.sampled = (low & 1) != 0;
-        trace.span_id = records ? hex_id(rng) : trace.parent_id;
+        trace.span_id = records ? hex_id<1>(rng) : trace.parent_id;
         return trace;
     }
-    trace.trace_id = hex_id(rng) + hex_id(rng);
-    trace.span_id = hex_id(rng);
+    trace.trace_id = hex_id<2>(rng);
+    trace.span_id = hex_id<1>(rng);
     trace.sampled = records && rng.uniform() < sample;
     return trace;
 }

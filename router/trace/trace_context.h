@@ -1,6 +1,7 @@
 // TraceContext: the W3C trace a request belongs to, taken from its headers or begun here.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -16,7 +17,8 @@ struct TraceContext {
     std::string parent_id;  // 16 digits: the caller's span; empty = the trace begins here.
     bool sampled = false;
 
-    std::string traceparent() const;  // What the next server is told: version 00.
+    using Text = std::array<char, 55>;
+    Text traceparent() const;  // What the next server is told: version 00.
 };
 
 // From exactly one valid `traceparent`; any other makes a new trace, as the standard asks.

@@ -17,9 +17,14 @@ TraceContext trace_from(const std::vector<std::string>& parents, bool records = 
     return trace_of(head, records, sample, rng);
 }
 
+std::string parent_of(const TraceContext& trace) {
+    const TraceContext::Text text = trace.traceparent();
+    return {text.data(), text.size()};
+}
+
 TEST(TraceContext, AValidParentIsKeptAsItIs) {
     const TraceContext trace = trace_from({"00-" + kTrace + "-" + kSpan + "-01"});
-    EXPECT_EQ(trace.traceparent(), "00-" + kTrace + "-" + kSpan + "-01");
+    EXPECT_EQ(parent_of(trace), "00-" + kTrace + "-" + kSpan + "-01");
     EXPECT_TRUE(keeps_trace(trace));
 }
 
@@ -33,7 +38,7 @@ TEST(TraceContext, ARouterThatRecordsIsAChildOfTheCaller) {
 }
 
 TEST(TraceContext, LaterVersionsMayAddFieldsAndFlags) {
-    EXPECT_EQ(trace_from({"cc-" + kTrace + "-" + kSpan + "-03-more"}).traceparent(),
+    EXPECT_EQ(parent_of(trace_from({"cc-" + kTrace + "-" + kSpan + "-03-more"})),
               "00-" + kTrace + "-" + kSpan + "-01");
     EXPECT_TRUE(keeps_trace(trace_from({"cc-" + kTrace + "-" + kSpan + "-0a"})));
 }
@@ -61,7 +66,7 @@ TEST(TraceContext, AnythingElseBeginsANewTrace) {
         EXPECT_FALSE(keeps_trace(trace)) << shown;
         EXPECT_FALSE(trace.sampled) << shown;  // Nobody records it.
         RequestHead next;
-        const std::string sent = trace.traceparent();
+        const std::string sent = parent_of(trace);
         next.fields.push_back({"traceparent", sent});
         Rng rng(8);
         EXPECT_TRUE(keeps_trace(trace_of(next, false, 0, rng))) << sent;
