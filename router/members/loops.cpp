@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "common/base/log.h"
+#include "common/net/http_head.h"
+#include "common/wire/headers.h"
 #include "router/members/dns_source.h"
 #include "router/members/file_source.h"
 #include "router/placement/reclaim.h"
@@ -21,6 +23,12 @@ void note_source(RouterCore& core, Source source, bool good) {
     core.metrics.source_read(to_string(source), good, unix_seconds(core));
 }
 
+bool is_signed(const HttpClient::Answer& answer) {
+    return std::any_of(answer.headers.begin(), answer.headers.end(), [](const auto& field) {
+        return equals_ignore_case(field.first, header::kNode);
+    });
+}
+
 Task<void> probe_node(std::shared_ptr<RouterCore> core, Member member) {
     const HeaderList none;
     const std::string path = core->config->health_path;
@@ -30,6 +38,8 @@ Task<void> probe_node(std::shared_ptr<RouterCore> core, Member member) {
     member.status->probing = false;
     if (!answer.ok() && answer.error().code == ErrorCode::kExhausted) co_return;  // Our own lack.
     if (core->background.ending()) co_return;
+    // A node of a static list tells what it is before its first turn, which may need to know.
+    if (answer.ok() && is_signed(*answer)) member.status->speaks_hearth = true;
     const HealthRules& rules = core->membership.rules();
     if (!note_probe(*member.status, probe_outcome(answer), rules, core->clock.now())) co_return;
     if (member.status->health == NodeStatus::Health::kUp)

@@ -96,6 +96,7 @@ class FakeNode {
     Behaviour behaviour = answer_json;
     bool read_body = true;  // Before the behaviour runs.
     int health_status = 200;
+    bool signs = false;  // Its probes, as Hearth's own nodes do.
     std::string models;
     std::string models_key;  // What `authorization` must be for them; empty = anything.
     std::vector<NodeRequest> turns;
@@ -106,7 +107,9 @@ class FakeNode {
         const std::string path(exchange.head().path);
         if (path == "/health") {
             ++probes;
-            (void)co_await exchange.respond(health_status, HeaderList{}, "");
+            HeaderList signature;
+            if (signs) signature.emplace_back("hearth-node", id);
+            (void)co_await exchange.respond(health_status, signature, "");
             co_return;
         }
         if (path == "/v1/models") {

@@ -117,6 +117,33 @@ TEST_F(MembersTest, AFullNodeLeavesNewSessionsToItsHeirButNotItsOwn) {
     EXPECT_EQ(post("s").route("node"), full.id);
 }
 
+// Hearth's nodes give the same answer twice, so a turn may be sent again after one has died. Which
+// static nodes are Hearth's is known from their probes, before any turn.
+TEST_F(MembersTest, StaticNodesOfOursMayDieOnTheirFirstTurn) {
+    for (const bool signs : {false, true}) {
+        nodes_.clear();
+        config_.nodes.clear();
+        add_nodes(2);
+        for (const auto& node : nodes_) {
+            node->signs = signs;
+            config_.nodes.push_back({node->id, node->address(), 1.0});
+        }
+        start_router(nullptr);
+        wait_ready();
+        int died = 0;
+        for (const auto& node : nodes_)
+            node->behaviour = [&died](FakeNode& fake, ServerExchange& exchange) -> Task<void> {
+                if (died++ == 0)
+                    exchange.abort();
+                else
+                    co_await FakeNode::answer_json(fake, exchange);
+            };
+        EXPECT_EQ(post("s").status, signs ? 200 : 502);
+        finish(router_->drain_and_stop(milliseconds(0)));
+        router_.reset();
+    }
+}
+
 std::string turn_for(const std::string& model) {
     return "{\"model\":\"" + model + R"(","messages":[{"role":"user","content":"hi"}]})";
 }
