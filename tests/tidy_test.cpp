@@ -69,6 +69,7 @@ const std::vector<Home> kHomes = {
     {"CLI/", {"common/config/", "cli/"}},
     {"openssl/", {"common/wire/", "common/net/", "tests/support/"}},
     {"xxhash.h", {"cachenode/kv/", "engine/formats/"}},
+    {"xxh_x86dispatch.h", {"cachenode/kv/"}},
     {"utf8proc.h", {"engine/text/"}},
     {"cuda", {"engine/kernels/cuda/"}},
     {"cublas", {"engine/kernels/cuda/"}},

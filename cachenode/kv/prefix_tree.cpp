@@ -246,7 +246,8 @@ void PrefixTree::find_tail(Lease& lease, Tokens rest, const PrefixUse* use) {
     lease.tail_tokens_ = static_cast<std::int64_t>(shared);
 }
 
-std::byte* PrefixTree::extend(Lease& lease, Tokens tokens, Page page, const PrefixUse& use) {
+std::byte* PrefixTree::extend(Lease& lease, Tokens tokens, Page page, const PrefixUse& use,
+                              std::optional<std::uint64_t> checksum) {
     CHECK(lease.tree_ == this && lease.tail_ == kNone && tokens.size() == kPage && page);
     const auto children = children_of(nodes_[lease.last_]);
     const std::size_t place = lower_bound(nodes_[lease.last_], tokens);
@@ -256,7 +257,7 @@ std::byte* PrefixTree::extend(Lease& lease, Tokens tokens, Page page, const Pref
         heal(id, page);
         touch(id, use);
     } else {
-        id = insert(lease.last_, tokens, std::move(page), use);
+        id = insert(lease.last_, tokens, std::move(page), use, checksum);
     }
     Node& node = nodes_[id];
     if (node.pins++ == 0) ++pages_pinned_;  // The pages before it keep the lease's pin.
@@ -266,14 +267,15 @@ std::byte* PrefixTree::extend(Lease& lease, Tokens tokens, Page page, const Pref
     return node.page.data();
 }
 
-void PrefixTree::store_tail(Lease& lease, Tokens tokens, Page page, const PrefixUse& use) {
+void PrefixTree::store_tail(Lease& lease, Tokens tokens, Page page, const PrefixUse& use,
+                            std::optional<std::uint64_t> checksum) {
     CHECK(lease.tree_ == this && !tokens.empty() && tokens.size() < kPage && page);
     const auto children = children_of(nodes_[lease.last_]);
     const std::size_t after = lower_bound(nodes_[lease.last_], tokens);
     const bool is_stored =
         after < children.size() && starts_with(tokens_of(children[after]), tokens);
     if (!is_stored) {
-        insert(lease.last_, tokens, std::move(page), use);
+        insert(lease.last_, tokens, std::move(page), use, checksum);
         return;
     }
     const NodeId id = children[after];
@@ -290,8 +292,8 @@ void PrefixTree::heal(NodeId id, const Page& page) {
     node.is_corrupt = false;
 }
 
-PrefixTree::NodeId PrefixTree::insert(NodeId parent, Tokens tokens, Page page,
-                                      const PrefixUse& use) {
+PrefixTree::NodeId PrefixTree::insert(NodeId parent, Tokens tokens, Page page, const PrefixUse& use,
+                                      std::optional<std::uint64_t> checksum) {
     // At most one sibling is a prefix of the new page, and it stands right before its place. It is
     // superseded, unless someone is about to copy it.
     const std::size_t place = lower_bound(nodes_[parent], tokens);
@@ -311,7 +313,7 @@ PrefixTree::NodeId PrefixTree::insert(NodeId parent, Tokens tokens, Page page,
     node.tokens = static_cast<std::uint8_t>(tokens.size());
     std::copy(tokens.begin(), tokens.end(), ids_[id].begin());
     node.page = std::move(page);
-    node.checksum = page_checksum(node.page.data(), page_bytes_);
+    node.checksum = checksum ? *checksum : page_checksum(node.page.data(), page_bytes_);
     node.owner = use.owner;
     ghosts_.cached_again(node.hash);
     if (tokens.size() == kPage) {

@@ -114,10 +114,10 @@ class PrefixTree {
     // the tree has these tokens already, its page stays and the given one is freed: their bytes
     // are the same. Returns where the page's bytes are now.
     std::byte* extend(Lease& lease, std::span<const engine::TokenId> tokens, Page page,
-                      const PrefixUse& use);
+                      const PrefixUse& use, std::optional<std::uint64_t> checksum = {});
     // Stores the 1 to 63 last tokens of a sequence after a leased path, unless they are there.
     void store_tail(Lease& lease, std::span<const engine::TokenId> tokens, Page page,
-                    const PrefixUse& use);
+                    const PrefixUse& use, std::optional<std::uint64_t> checksum = {});
 
     // Frees up to `pages` pages by plan(); returns how many.
     std::int64_t evict(std::int64_t pages);
@@ -182,7 +182,8 @@ class PrefixTree {
     NodeId whole_child(NodeId at, const PageHash& hash, Tokens tokens) const;
     void find_tail(Lease& lease, Tokens rest, const PrefixUse* use);
     bool is_sound(NodeId id);
-    NodeId insert(NodeId parent, Tokens tokens, Page page, const PrefixUse& use);
+    NodeId insert(NodeId parent, Tokens tokens, Page page, const PrefixUse& use,
+                  std::optional<std::uint64_t> checksum);
     void heal(NodeId id, const Page& page);
     void remove(NodeId id);
     void drop_root_if_unused(NodeId root);

@@ -6,7 +6,7 @@
 namespace hearth {
 namespace {
 
-constexpr std::size_t kBatchBytes = 4 << 20;
+constexpr std::size_t kBatchBytes = 8 << 20;
 
 }  // namespace
 
@@ -20,7 +20,20 @@ Task<Result<void>> Arrival::begin() {
     pages_here_ = import_->pages_here();
     if (pages_here_ < session.first_page)
         co_return make_error(ErrorCode::kNotFound, "pages before the first one are missing here");
+    reader_.use_room([this] { return blank(); });
     co_return Result<void>();
+}
+
+// Nothing when they have run out: the page is copied then.
+std::shared_ptr<std::byte[]> Arrival::blank() {
+    const std::vector<std::byte*>& blanks = import_->blanks();
+    while (next_blank_ < blanks.size()) {
+        std::byte* const bytes = blanks[next_blank_++];
+        if (bytes == open_blank_) continue;
+        open_blank_ = bytes;
+        return std::shared_ptr<std::byte[]>(import_, bytes);
+    }
+    return nullptr;
 }
 
 Task<Result<void>> Arrival::arrived() {
@@ -44,6 +57,7 @@ Task<Result<void>> Arrival::flush() {
     if (batch_.empty()) co_return Result<void>();
     std::vector<WirePage> batch = std::exchange(batch_, {});
     is_full_ = !co_await gate_.take(import_, std::move(batch));
+    next_blank_ = 0;
     co_return Result<void>();
 }
 

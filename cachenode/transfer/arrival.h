@@ -35,6 +35,7 @@ class Arrival final : public FrameSink {
   private:
     Task<Result<void>> begin();
     Task<Result<void>> flush();
+    std::shared_ptr<std::byte[]> blank();
 
     KvGate& gate_;
     SessionKey key_;
@@ -42,6 +43,8 @@ class Arrival final : public FrameSink {
     FrameReader reader_;
     std::shared_ptr<SessionImport> import_;
     std::vector<WirePage> batch_;
+    std::size_t next_blank_ = 0;       // Of the import's, since its last call.
+    std::byte* open_blank_ = nullptr;  // The one given out last; it may be being written.
     std::int64_t pages_here_ = 0;
     std::int64_t bytes_ = 0;
     bool is_full_ = false;  // What still comes is checked and dropped.

@@ -224,7 +224,8 @@ Result<void> FrameReader::read_meta() {
     page_.hash = head_.hash;
     page_.checksum = head_.checksum;
     page_.tokens = tokens_from(in, head_.tokens);
-    page_.bytes = std::make_shared_for_overwrite<std::byte[]>(page_bytes_);
+    if (room_) page_.bytes = room_();
+    if (!page_.bytes) page_.bytes = std::make_shared_for_overwrite<std::byte[]>(page_bytes_);
     begin(Part::kPage);
     return {};
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -61,6 +62,10 @@ class FrameReader {
   public:
     explicit FrameReader(std::size_t page_bytes) : page_bytes_(page_bytes) {}
 
+    using Room = std::function<std::shared_ptr<std::byte[]>()>;
+    // Where pages go from now on, page_bytes each; null or none given: into memory of their own.
+    void use_room(Room room) { room_ = std::move(room); }
+
     // Where the next bytes of the stream go; never empty before the end.
     std::span<std::byte> wanted();
     // So many bytes were put there. kCorrupt, kTooLarge: the stream is bad.
@@ -88,6 +93,7 @@ class FrameReader {
     void begin(Part part);
 
     std::size_t page_bytes_;
+    Room room_;
     Part part_ = Part::kHead;
     std::size_t have_ = 0;  // Bytes of the part.
     std::array<std::byte, kFrameHeadBytes + 8> head_bytes_{};

@@ -11,6 +11,7 @@ namespace hearth {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 << 10;  // Smaller pages are gathered up to it.
+constexpr std::size_t kDirectBytes = 32 << 10;  // What lacks more is read without a buffer between.
 
 std::int64_t number_in(std::string_view text) {
     std::int64_t value = -1;
@@ -104,10 +105,20 @@ Task<Result<void>> HttpTransport::pull(std::string peer, SessionKey key, std::st
     while (true) {
         if (clock_.now() >= deadline)
             co_return make_error(ErrorCode::kTimeout, "the peer sends too slowly");
-        const auto bytes = co_await exchange.read_body_some(left(deadline));
-        if (!bytes) co_return bytes.error();
-        if (bytes->empty()) break;
-        if (auto fed = sink.reader().feed(*bytes); !fed) co_return fed.error();
+        // Pages go where they are to stay; heads and small pages come many at a time.
+        const std::span<std::byte> into = sink.reader().wanted();
+        if (into.size() >= kDirectBytes) {
+            const asio::mutable_buffer room(into.data(), into.size());
+            const auto bytes = co_await exchange.read_body_into(room, left(deadline));
+            if (!bytes) co_return bytes.error();
+            if (*bytes == 0) break;
+            if (auto fed = sink.reader().advance(*bytes); !fed) co_return fed.error();
+        } else {
+            const auto bytes = co_await exchange.read_body_some(left(deadline));
+            if (!bytes) co_return bytes.error();
+            if (bytes->empty()) break;
+            if (auto fed = sink.reader().feed(*bytes); !fed) co_return fed.error();
+        }
         const Result<void> taken = co_await sink.arrived();
         if (!taken) co_return taken.error();
     }

@@ -11,6 +11,10 @@ namespace hearth {
 namespace {
 
 constexpr auto kPage = static_cast<std::int64_t>(engine::kPageTokens);
+// Blank pages of one import: of some batches, and no more than a share of the pool.
+constexpr std::size_t kBlankBytes = 20 << 20;
+constexpr std::int64_t kBlankShare = 16;
+constexpr std::int64_t kBlanksMax = 512;  // Small pages are copied as quickly.
 
 std::span<const engine::TokenId> first(const std::vector<engine::TokenId>& tokens,
                                        std::int64_t count) {
@@ -58,6 +62,7 @@ std::optional<SessionImport> SessionImport::begin(KvView& kv, const WireSession&
     out.last_ = here.empty() ? kv.tier.tree().root(session.salt) : here.back().hash;
     out.next_page_ = session.first_page;
     if (out.pages_here() < session.first_page) out.is_broken_ = true;
+    out.stock_blanks(kv);
     return out;
 }
 
@@ -66,22 +71,54 @@ bool SessionImport::take(KvView& kv, const std::vector<WirePage>& pages) {
         if (!is_broken_ && !take_one(kv, page)) is_broken_ = true;
         if (is_broken_) return false;
     }
+    stock_blanks(kv);
     return true;
+}
+
+// Only pages that nobody else was promised.
+void SessionImport::stock_blanks(KvView& kv) {
+    const PagePool& pool = kv.tier.pool();
+    const auto wanted = std::min({static_cast<std::int64_t>(kBlankBytes / pool.page_bytes()) + 1,
+                                  pool.pages_total() / kBlankShare, kBlanksMax});
+    const std::int64_t left = session_.stored / kPage + 1 - next_page_;
+    while (std::ssize(blanks_) < std::min(wanted, left) && kv.tier.pages_available() >= 1) {
+        const bool promised = kv.tier.promise(1);
+        CHECK(promised);
+        blanks_.push_back(kv.tier.acquire());
+    }
+    blank_bytes_.clear();
+    for (const Page& page : blanks_) blank_bytes_.push_back(page.data());
+}
+
+// The blank that it was received into, or a page with a copy of it; empty if there is no room.
+Page SessionImport::page_for(KvView& kv, const WirePage& page) {
+    const auto blank = std::find_if(blanks_.begin(), blanks_.end(), [&page](const Page& each) {
+        return each.data() == page.bytes.get();
+    });
+    Page own;
+    if (blank != blanks_.end()) {
+        own = std::move(*blank);
+        blanks_.erase(blank);
+        return own;
+    }
+    if (kv.tier.pages_available() < 1) return own;
+    const bool promised = kv.tier.promise(1);
+    CHECK(promised);
+    own = kv.tier.acquire();
+    std::memcpy(own.data(), page.bytes.get(), kv.tier.pool().page_bytes());
+    return own;
 }
 
 bool SessionImport::take_one(KvView& kv, const WirePage& page) {
     if (next_page_++ < pages_here()) return true;
-    if (page.before != last_ || kv.tier.pages_available() < 1) return false;
-    const bool promised = kv.tier.promise(1);
-    CHECK(promised);
-    Page own = kv.tier.acquire();
-    const std::size_t bytes = kv.tier.pool().page_bytes();
-    std::memcpy(own.data(), page.bytes.get(), bytes);
+    if (page.before != last_) return false;
+    Page own = page_for(kv, page);
+    if (!own) return false;
     if (static_cast<std::int64_t>(page.tokens.size()) < kPage) {
-        kv.tier.tree().store_tail(lease_, page.tokens, std::move(own), use_);
+        kv.tier.tree().store_tail(lease_, page.tokens, std::move(own), use_, page.checksum);
         return true;
     }
-    kv.tier.tree().extend(lease_, page.tokens, std::move(own), use_);
+    kv.tier.tree().extend(lease_, page.tokens, std::move(own), use_, page.checksum);
     last_ = page.hash;
     return true;
 }
@@ -90,6 +127,7 @@ std::int64_t SessionImport::finish(KvView& kv) {
     const std::span<const engine::TokenId> wanted = first(session_.tokens, session_.stored);
     const std::int64_t stored = kv.tier.tree().peek(session_.salt, wanted).tokens();
     lease_.reset();
+    blanks_.clear();
     SessionTurn turn;
     turn.tokens = std::move(session_.tokens);
     turn.stored = stored;

@@ -33,6 +33,9 @@ class SessionImport {
     static std::optional<SessionImport> begin(KvView& kv, const WireSession& session);
 
     std::int64_t pages_here() const { return std::ssize(lease_.pages()); }
+    // Pages of the pool that the next ones may be received into, so that take() need not copy
+    // them. Other threads may read this, and write there, while no call of this runs.
+    const std::vector<std::byte*>& blanks() const { return blank_bytes_; }
     // Takes pages until one does not follow on what is here, or there is no room for it. False
     // then, and no later one will be taken either.
     bool take(KvView& kv, const std::vector<WirePage>& pages);
@@ -43,6 +46,8 @@ class SessionImport {
   private:
     SessionImport(WireSession session, PrefixUse use) : session_(std::move(session)), use_(use) {}
     bool take_one(KvView& kv, const WirePage& page);
+    Page page_for(KvView& kv, const WirePage& page);
+    void stock_blanks(KvView& kv);
 
     WireSession session_;
     PrefixUse use_;
@@ -50,6 +55,8 @@ class SessionImport {
     PageHash last_;            // Name of the last of them.
     std::int64_t next_page_ = 0;
     bool is_broken_ = false;
+    std::vector<Page> blanks_;
+    std::vector<std::byte*> blank_bytes_;
 };
 
 struct ErasedSession {

@@ -10,6 +10,8 @@
 namespace hearth {
 namespace {
 
+constexpr std::size_t kGatheredBytes = 32 << 10;
+
 int status_of(const Error& error) {
     switch (error.code) {
         case ErrorCode::kCorrupt:
@@ -82,7 +84,7 @@ Task<void> PeerApi::send_session(ServerExchange& exchange, SessionKey key) {
     if (parts_.publisher) held->session.epoch = parts_.publisher->epoch(key);
     FrameWriter frames(*held, parts_.gate->page_bytes());
     HeaderList fields{{"content-type", "application/octet-stream"}};
-    Result<void> sent = co_await exchange.start_stream(200, std::move(fields));
+    Result<void> sent = co_await exchange.start_stream(200, std::move(fields), frames.bytes());
     for (std::string_view piece = frames.next(); sent && !piece.empty(); piece = frames.next())
         sent = co_await exchange.write(piece);
     if (sent) sent = co_await exchange.finish_stream();
@@ -95,13 +97,18 @@ Task<void> PeerApi::send_session(ServerExchange& exchange, SessionKey key) {
 Task<void> PeerApi::accept_session(ServerExchange& exchange, SessionKey key) {
     Arrival arrival(*parts_.gate, key, std::nullopt);
     Result<void> read;
+    std::string gathered(kGatheredBytes, '\0');
     while (read) {
+        // Pages go where they are to stay; heads and small pages come many at a time.
         const std::span<std::byte> into = arrival.reader().wanted();
-        const asio::mutable_buffer buffer(into.data(), into.size());
+        const bool direct = into.size() >= gathered.size();
+        const asio::mutable_buffer buffer =
+            direct ? asio::mutable_buffer(into.data(), into.size()) : asio::buffer(gathered);
         const Result<std::size_t> bytes = co_await exchange.read_body_some(buffer);
         if (!bytes) read = bytes.error();
         if (!bytes || *bytes == 0) break;
-        read = arrival.reader().advance(*bytes);
+        read = direct ? arrival.reader().advance(*bytes)
+                      : arrival.reader().feed(std::string_view(gathered).substr(0, *bytes));
         if (read) read = co_await arrival.arrived();
     }
     Result<std::int64_t> stored = std::int64_t{0};

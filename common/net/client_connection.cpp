@@ -284,4 +284,29 @@ Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds tim
     co_return body;
 }
 
+Task<Result<std::size_t>> ClientConnection::read_body_into(asio::mutable_buffer buffer,
+                                                           milliseconds timeout) {
+    CHECK_MSG(got_head_ && buffer.size() > 0, "a body before read_head(), or no room for it");
+    if (got_all_) co_return std::size_t{0};
+    if (head_.body != BodyKind::kLength)
+        co_return make_error(ErrorCode::kUnsupported, "the answer does not tell its length");
+    const auto want =
+        static_cast<std::size_t>(std::min<std::uint64_t>(body_in_left_, buffer.size()));
+    const std::string_view unread = stream_.unread();
+    Result<std::size_t> n = std::min(want, unread.size());
+    if (*n > 0) {
+        std::memcpy(buffer.data(), unread.data(), *n);
+        stream_.consume(*n);
+    } else {
+        n = co_await stream_.read_some(asio::buffer(buffer, want), timeout);
+        failed_ = n.ok() ? *n == 0 : n.error().code != ErrorCode::kTimeout;
+        if (n.ok() && *n == 0)
+            n = make_error(ErrorCode::kUnavailable, "the upstream closed within a body");
+        if (!n) co_return n.error();
+    }
+    body_in_left_ -= *n;
+    got_all_ = body_in_left_ == 0;
+    co_return n;
+}
+
 }  // namespace hearth

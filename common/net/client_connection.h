@@ -31,6 +31,8 @@ class ClientConnection {
     Task<Result<void>> finish_body();
     Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout);
     Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout);
+    Task<Result<std::size_t>> read_body_into(asio::mutable_buffer buffer,
+                                             std::chrono::milliseconds timeout);
     bool body_at_hand(Result<std::string_view>& body);
 
     // The exchange is over on both sides and the connection may carry another.

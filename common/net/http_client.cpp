@@ -204,6 +204,10 @@ class PooledExchange final : public ClientExchange {
     Task<Result<const ResponseHead*>> read_head(milliseconds timeout) override {
         return connection_->read_head(timeout);
     }
+    Task<Result<std::size_t>> read_body_into(asio::mutable_buffer buffer,
+                                             milliseconds timeout) override {
+        return connection_->read_body_into(buffer, timeout);
+    }
     Task<Result<std::string_view>> read_body_some(milliseconds timeout) override {
         return connection_->read_body_some(timeout);
     }

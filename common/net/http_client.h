@@ -51,6 +51,9 @@ class ClientExchange {
     virtual Task<Result<const ResponseHead*>> read_head(std::chrono::milliseconds timeout) = 0;
     // Body bytes, framing removed, as a view valid until the next call; empty at the end.
     virtual Task<Result<std::string_view>> read_body_some(std::chrono::milliseconds timeout) = 0;
+    // Some bytes of a body whose length the head told, straight into `buffer`; 0 at the end.
+    virtual Task<Result<std::size_t>> read_body_into(asio::mutable_buffer buffer,
+                                                     std::chrono::milliseconds timeout) = 0;
     // The same without a coroutine: false if nothing has come that was not told yet.
     virtual bool body_at_hand(Result<std::string_view>& body) = 0;
 

@@ -68,7 +68,9 @@ class ServerExchange {
 
     // A streamed answer, chunked (HTTP/1.0 clients: until close). Each write leaves at once as one
     // chunk. Head and first write share one packet; write({}) sends the head alone.
-    virtual Task<Result<void>> start_stream(int status, HeaderList headers) = 0;
+    // With a length it is not chunked, and exactly so many bytes are to be written.
+    virtual Task<Result<void>> start_stream(int status, HeaderList headers,
+                                            std::optional<std::uint64_t> length = {}) = 0;
     virtual void start_stream(int status, const std::vector<HeaderField>& fields) = 0;
     virtual Task<Result<void>> write(std::string_view bytes) = 0;
     virtual bool write_now(std::string_view bytes, Result<void>& sent) = 0;  // As respond_now().

@@ -520,13 +520,21 @@ Task<Result<void>> ServerConnection::sent_or_rest(bool over, Result<void> sent) 
 void ServerConnection::start_stream(int status, const std::vector<HeaderField>& fields) {
     if (head_.version_minor == 0) close_after_ = true;  // Only the close ends the body.
     format_head(status, fields, std::nullopt);
+    stream_left_.reset();
     answer_ = Answer::kStream;
 }
 
-Task<Result<void>> ServerConnection::start_stream(int status, HeaderList headers) {
+Task<Result<void>> ServerConnection::start_stream(int status, HeaderList headers,
+                                                  std::optional<std::uint64_t> length) {
     std::vector<HeaderField> fields;
     for (const auto& [name, value] : headers) fields.push_back({name, value});
-    start_stream(status, fields);
+    if (length) {
+        format_head(status, fields, *length);
+        stream_left_ = length;
+        answer_ = Answer::kStream;
+    } else {
+        start_stream(status, fields);
+    }
     co_return Result<void>{};  // The head leaves with the first write.
 }
 
@@ -546,7 +554,10 @@ bool ServerConnection::write_now(std::string_view bytes, Result<void>& sent) {
     parts[0] = asio::buffer(out_.text());
     if (!no_body_out_ && !bytes.empty()) {
         parts[2] = asio::const_buffer(bytes.data(), bytes.size());
-        if (head_.version_minor == 1) {
+        if (stream_left_) {
+            CHECK_MSG(bytes.size() <= *stream_left_, "more bytes than the stream's length");
+            *stream_left_ -= bytes.size();
+        } else if (head_.version_minor == 1) {
             chunk_line_.clear();
             append_number(chunk_line_, bytes.size(), 16);
             chunk_line_.append("\r\n");
@@ -561,7 +572,8 @@ Task<Result<void>> ServerConnection::finish_stream() {
     if (answer_ == Answer::kAborted)
         co_return make_error(ErrorCode::kCancelled, "the answer was aborted");
     CHECK_MSG(answer_ == Answer::kStream, "finish_stream() outside a stream");
-    if (!no_body_out_ && head_.version_minor == 1) out_.put("0\r\n\r\n");
+    CHECK_MSG(no_body_out_ || stream_left_.value_or(0) == 0, "the stream ended before its length");
+    if (!no_body_out_ && !stream_left_ && head_.version_minor == 1) out_.put("0\r\n\r\n");
     Result<void> sent = co_await stream_.write(out_.text(), context_.limits.write_timeout);
     out_.clear();
     answer_ = Answer::kComplete;
@@ -572,8 +584,8 @@ Task<Result<void>> ServerConnection::finish_stream() {
 void ServerConnection::abort() {
     answer_ = Answer::kAborted;
     // A missing last chunk shows that a chunked answer is broken, and what was sent still arrives.
-    // Without chunks only a reset shows it.
-    if (head_.version_minor == 1)
+    // So do missing bytes of a length. Without both only a reset shows it.
+    if (head_.version_minor == 1 || stream_left_)
         stream_.close();
     else
         stream_.cut();

@@ -70,7 +70,8 @@ class ServerConnection final : public ServerExchange {
     bool respond_now(int status, const std::vector<HeaderField>& fields, std::string_view body,
                      Result<void>& sent) override;
     Task<Result<void>> write_rest() override;
-    Task<Result<void>> start_stream(int status, HeaderList headers) override;
+    Task<Result<void>> start_stream(int status, HeaderList headers,
+                                    std::optional<std::uint64_t> length) override;
     void start_stream(int status, const std::vector<HeaderField>& fields) override;
     Task<Result<void>> write(std::string_view bytes) override;
     bool write_now(std::string_view bytes, Result<void>& sent) override;
@@ -115,18 +116,19 @@ class ServerConnection final : public ServerExchange {
     bool body_done_ = true;        // The request body was read to its end.
     bool continue_owed_ = false;   // The client waits for 100 Continue.
     Answer answer_ = Answer::kNone;
-    bool close_after_ = false;      // This answer is the last one on the connection.
-    bool linger_ = false;           // The client may still be sending: let it read the answer.
-    bool no_body_out_ = false;      // HEAD, 204, 304: writes are dropped.
-    bool fresh_ = true;             // No request has come yet.
-    bool idle_ = false;             // Waiting for the first byte of a request.
-    bool in_head_ = false;          // Waiting for a byte of a request's head.
-    bool evicted_ = false;          // Closed to make room for another.
-    MonotonicNs body_waited_ = 0;   // For the client, in the running window.
-    std::size_t body_arrived_ = 0;  // Bytes, in the running window.
-    TcpStream::WriteParts rest_;    // What write_rest() is to write.
-    HeadText out_;                  // An answer's head until it is written; reused.
-    std::string chunk_line_;        // The size line of the chunk being written; reused.
+    bool close_after_ = false;  // This answer is the last one on the connection.
+    bool linger_ = false;       // The client may still be sending: let it read the answer.
+    bool no_body_out_ = false;  // HEAD, 204, 304: writes are dropped.
+    bool fresh_ = true;         // No request has come yet.
+    bool idle_ = false;         // Waiting for the first byte of a request.
+    bool in_head_ = false;      // Waiting for a byte of a request's head.
+    bool evicted_ = false;      // Closed to make room for another.
+    std::optional<std::uint64_t> stream_left_;  // Of a stream whose length was told.
+    MonotonicNs body_waited_ = 0;               // For the client, in the running window.
+    std::size_t body_arrived_ = 0;              // Bytes, in the running window.
+    TcpStream::WriteParts rest_;                // What write_rest() is to write.
+    HeadText out_;                              // An answer's head until it is written; reused.
+    std::string chunk_line_;                    // The size line of the chunk being written; reused.
 };
 
 }  // namespace hearth

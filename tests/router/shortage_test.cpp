@@ -126,7 +126,9 @@ class CancelledExchange final : public ServerExchange {
         cancel.emit(asio::cancellation_type::terminal);
         co_return Result<void>{};
     }
-    Task<Result<void>> start_stream(int, HeaderList) override { co_return Result<void>{}; }
+    Task<Result<void>> start_stream(int, HeaderList, std::optional<std::uint64_t>) override {
+        co_return Result<void>{};
+    }
     void start_stream(int, const std::vector<HeaderField>&) override {}
     Task<Result<void>> write(std::string_view) override { co_return Result<void>{}; }
     bool write_now(std::string_view, Result<void>&) override { return true; }

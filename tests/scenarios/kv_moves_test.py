@@ -13,11 +13,14 @@ from fleet import Fleet, check, metric, wait_until
 NODES = 4
 SESSIONS = int(sys.argv[1]) if len(sys.argv) > 1 else 16
 HEARTBEAT = ("--heartbeat-ms", "100ms")
+# Pages of 68 KiB: large enough to be received where they are to stay.
+SHAPE = {"layers": 4, "heads": 2, "kv_heads": 2, "head_dim": 64}
 
 
 def reference(turns):
     """What one node that never fails replies and finds again."""
     with Fleet() as fleet:
+        fleet.tiny_model(**SHAPE)
         chats = Chats(fleet.start_node("alone", "--kv-memory", "256MiB"), SESSIONS)
         for turn in range(turns):
             chats.round(turn)
@@ -29,6 +32,7 @@ class Moves(Fleet):
 
     def begin(self, *flags):
         self.flags = (*HEARTBEAT, *flags)
+        self.tiny_model(**SHAPE)
         self.start_redis()
         for n in range(NODES):
             self.start_node(f"node-{n}", *self.flags)
