@@ -1,11 +1,14 @@
 // Makes the shared parts of a router.
 #include "router/core.h"
 
+#include <algorithm>
+#include <array>
 #include <random>
 #include <utility>
 
 #include "common/base/check.h"
 #include "common/base/log.h"
+#include "common/base/small_copy.h"
 
 namespace hearth {
 namespace {
@@ -53,17 +56,19 @@ RouterCore::RouterCore(asio::io_context& io, const RouterConfig& settings, Metad
 }
 
 std::string RouterCore::fresh_id() {
-    constexpr std::string_view kDigits = "0123456789abcdef";
     std::uint64_t high = rng.next(), low = rng.next();
     high = (high & ~std::uint64_t{0xf000}) | 0x4000;                     // The version.
     low = (low & ~(std::uint64_t{3} << 62)) | (std::uint64_t{2} << 62);  // The variant.
+    std::array<char, 32> digits;
+    put_hex(put_hex(digits.data(), high), low);
     std::string id(36, '-');
-    std::size_t at = 0;
-    for (const std::uint64_t half : {high, low})
-        for (int shift = 60; shift >= 0; shift -= 4) {
-            id[at] = kDigits[(half >> shift) & 15];
-            at += at == 7 || at == 12 || at == 17 || at == 22 ? 2 : 1;
-        }
+    const char* from = digits.data();
+    char* to = id.data();
+    for (const std::size_t group : {8, 4, 4, 4, 12}) {
+        std::copy_n(from, group, to);
+        from += group;
+        to += group + 1;
+    }
     return id;
 }
 

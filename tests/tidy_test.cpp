@@ -99,7 +99,7 @@ const std::vector<Ban> kBans = {
     {"sleep_until(", {}, "a condition with a deadline, or the manual clock"},
     {"usleep(", {}, "a condition with a deadline, or the manual clock"},
     {"nanosleep(", {}, "a condition with a deadline, or the manual clock"},
-    {"clock_gettime(", {}, "a Clock&"},
+    {"clock_gettime(", {"common/base/base.cpp"}, "a Clock&"},
     {"gettimeofday(", {}, "a Clock&"},
     {"asio::detached", {}, "a parent that waits for it"},
     {".detach()", {}, "a thread that someone joins"},

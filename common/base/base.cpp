@@ -1,5 +1,6 @@
 // The out-of-line parts of common/base: error names, CHECK's last words, the real clock.
-#include <chrono>
+#include <time.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -31,14 +32,33 @@ void check_failed(const char* file, int line, const char* condition, std::string
     std::abort();
 }
 
-MonotonicNs SystemClock::now() const {
-    const auto t = std::chrono::steady_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(t).count();
+namespace {
+
+MonotonicNs monotonic(clockid_t clock) {
+    timespec t{};
+    ::clock_gettime(clock, &t);
+    return t.tv_sec * kSecond + t.tv_nsec;
 }
 
+UnixMs since_1970(clockid_t clock) {
+    timespec t{};
+    ::clock_gettime(clock, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / kMs;
+}
+
+}  // namespace
+
+MonotonicNs SystemClock::now() const {
+    return monotonic(CLOCK_MONOTONIC);
+}
+MonotonicNs SystemClock::coarse_now() const {
+    return monotonic(CLOCK_MONOTONIC_COARSE);
+}
 UnixMs SystemClock::unix_now() const {
-    const auto t = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration_cast<std::chrono::milliseconds>(t).count();
+    return since_1970(CLOCK_REALTIME);
+}
+UnixMs SystemClock::coarse_unix_now() const {
+    return since_1970(CLOCK_REALTIME_COARSE);
 }
 
 const SystemClock& SystemClock::instance() {

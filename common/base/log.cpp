@@ -270,7 +270,7 @@ void write(Level level, std::string_view event, Fields fields) {
     const auto add = [&](const Field& field) {
         whole = append(line, field, json, kLineBytesMax - kEndBytes) && whole;
     };
-    add({"ts", timestamp(SystemClock::instance().unix_now())});
+    add({"ts", timestamp(SystemClock::instance().coarse_unix_now())});
     add({"level", kNames[static_cast<std::size_t>(level)]});
     add({"program", g_program});
     add({"event", event});

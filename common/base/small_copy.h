@@ -1,7 +1,9 @@
 // Copies short texts without a call: heads and log lines are made of hundreds of them.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <string_view>
 
@@ -28,6 +30,22 @@ inline char* copy_small(char* to, std::string_view text) {
         to[n - 1] = from[n - 1];
     }
     return to + n;
+}
+
+// 16 lower-case hex digits, two a step.
+inline char* put_hex(char* to, std::uint64_t value) {
+    static constexpr auto kPairs = [] {
+        constexpr std::string_view kDigits = "0123456789abcdef";
+        std::array<char, 512> pairs{};
+        for (std::size_t i = 0; i < 256; ++i) {
+            pairs[2 * i] = kDigits[i >> 4];
+            pairs[2 * i + 1] = kDigits[i & 15];
+        }
+        return pairs;
+    }();
+    for (int shift = 56; shift >= 0; shift -= 8, to += 2)
+        std::memcpy(to, &kPairs[2 * ((value >> shift) & 255)], 2);
+    return to;
 }
 
 }  // namespace hearth

@@ -205,10 +205,11 @@ Task<Result<const ResponseHead*>> ClientConnection::read_head(milliseconds timeo
         Result<bool> whole = parse_head(looked_at);
         if (!whole) co_return whole.error();
         if (*whole) break;
-        const MonotonicNs time = now();
-        if (deadline == 0) deadline = time + timeout.count() * kMs;
-        const milliseconds left((deadline - time) / kMs);
+        // Most heads come whole, with the first bytes.
+        milliseconds left = timeout;
+        if (any_byte) left = milliseconds((deadline - now()) / kMs);
         Result<std::size_t> n = co_await stream_.fill(left);
+        if (!any_byte) deadline = stream_.read_was_due();
         if (n.ok() && *n > 0) {
             any_byte = true;
             continue;

@@ -6,6 +6,7 @@
 namespace hearth {
 namespace {
 
+constexpr std::chrono::seconds kCoarseFrom{1};
 constexpr MonotonicNs kNever = std::numeric_limits<MonotonicNs>::max();
 
 MonotonicNs now() {
@@ -64,7 +65,16 @@ Deadline::~Deadline() {
 void Deadline::set(std::chrono::milliseconds after) {
     if (at_ == kNever) ++deadlines_->set_count_;
     expired_ = false;
-    at_ = now() + std::max<MonotonicNs>(after.count(), 0) * kMs;
+    // What is a second or more may come a tick early, but in the order in which it was set.
+    MonotonicNs base = 0;
+    if (after >= kCoarseFrom) {
+        base = std::max(SystemClock::instance().coarse_now(), deadlines_->last_coarse_ + 1);
+        deadlines_->last_coarse_ = base;
+    } else {
+        base = now();
+    }
+    at_ = base + std::max<MonotonicNs>(after.count(), 0) * kMs;
+    last_at_ = at_;
     if (at_ < deadlines_->next_) deadlines_->schedule(at_);
 }
 

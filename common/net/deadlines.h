@@ -33,6 +33,7 @@ class Deadlines : public std::enable_shared_from_this<Deadlines> {
     MonotonicNs next_ = std::numeric_limits<MonotonicNs>::max();  // When the timer is due.
     std::vector<Deadline*> all_;
     std::size_t set_count_ = 0;
+    MonotonicNs last_coarse_ = 0;
 };
 
 // One wait that must end in time. Owned by the stream whose wait it bounds. `on_expiry` may cancel
@@ -46,14 +47,16 @@ class Deadline {
 
     void set(std::chrono::milliseconds after);  // From now; replaces an earlier one.
     void clear();
-    MonotonicNs due() const { return at_; }    // Far in the future while not set.
-    bool expired() const { return expired_; }  // Since the last set().
+    MonotonicNs due() const { return at_; }           // Far in the future while not set.
+    MonotonicNs was_due() const { return last_at_; }  // As it was last set.
+    bool expired() const { return expired_; }         // Since the last set().
 
   private:
     friend class Deadlines;
     std::shared_ptr<Deadlines> deadlines_;
     std::function<void()> on_expiry_;
     MonotonicNs at_ = std::numeric_limits<MonotonicNs>::max();
+    MonotonicNs last_at_ = 0;
     bool expired_ = false;
     std::size_t index_ = 0;  // Of this in Deadlines::all_.
 };

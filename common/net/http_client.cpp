@@ -14,6 +14,7 @@ using std::chrono::milliseconds;
 
 constexpr MonotonicNs kResolvedFor = 5 * kSecond;
 constexpr MonotonicNs kPruneEvery = kSecond;
+constexpr MonotonicNs kAskedAfter = kSecond / 2;  // No server gives a connection up sooner.
 constexpr std::size_t kCallBodyBytesMax = 1024 * 1024;
 
 MonotonicNs now() {
@@ -51,8 +52,8 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
 
     Connection take_idle(const std::string& host_port);
     void give_back(Connection connection);
-    void prune();
-    void close();  // The client is gone; exchanges may still be running.
+    MonotonicNs prune();  // Returns the time.
+    void close();         // The client is gone; exchanges may still be running.
     Task<Result<std::vector<Tcp::endpoint>>> resolve(std::string host_port, milliseconds timeout);
     Task<Result<Connection>> connect(std::string host_port);
 
@@ -80,15 +81,19 @@ void HttpClient::State::close() {
     upstreams.clear();
 }
 
+// One that was used a moment ago is as the loop knows it. Of one that rested for long the loop may
+// not have heard yet that its server gave it up: the socket is asked.
 HttpClient::State::Connection HttpClient::State::take_idle(const std::string& host_port) {
-    prune();
+    const MonotonicNs time = prune();
     const auto found = upstreams.find(host_port);
     if (found == upstreams.end()) return nullptr;
     std::vector<Idle>& idle = found->second.idle;
     while (!idle.empty()) {
         Connection connection = std::move(idle.back().connection);
+        const bool rested = time - idle.back().since > kAskedAfter;
         idle.pop_back();
-        if (connection->stream().quiet()) return connection;
+        TcpStream& stream = connection->stream();
+        if (stream.stayed_quiet() && (!rested || stream.quiet())) return connection;
     }
     return nullptr;
 }
@@ -98,15 +103,16 @@ void HttpClient::State::give_back(Connection connection) {
     std::vector<Idle>& idle = upstreams[connection->host()].idle;
     if (idle.size() >= options.idle_per_upstream_max) return;
     connection->stream().forget_kept();
-    idle.push_back({std::move(connection), now()});
+    if (options.loop_runs_on) connection->stream().watch_idle();
+    idle.push_back({std::move(connection), SystemClock::instance().coarse_now()});
     if (!options.loop_runs_on) deadlines->settle();
 }
 
 // Closes what has been idle too long and forgets upstreams that are no longer used. Done on the
 // way, not by a timer, so that an idle client leaves its io_context without work.
-void HttpClient::State::prune() {
-    const MonotonicNs time = now();
-    if (time - pruned_at < kPruneEvery) return;
+MonotonicNs HttpClient::State::prune() {
+    const MonotonicNs time = SystemClock::instance().coarse_now();
+    if (time - pruned_at < kPruneEvery) return time;
     pruned_at = time;
     const MonotonicNs oldest = time - options.idle_timeout.count() * kMs;
     for (auto& entry : upstreams)
@@ -114,6 +120,7 @@ void HttpClient::State::prune() {
     std::erase_if(upstreams, [&](const auto& entry) {
         return entry.second.idle.empty() && time - entry.second.resolved_at > kResolvedFor;
     });
+    return time;
 }
 
 Task<Result<std::vector<Tcp::endpoint>>> HttpClient::State::resolve(std::string host_port,

@@ -73,8 +73,9 @@ class HttpClient {
         std::chrono::milliseconds idle_timeout{30'000};
         std::size_t idle_per_upstream_max = 64;
         std::chrono::milliseconds write_timeout{30'000};  // A write that makes no progress.
-        // Of a program that runs until it is told to end: the timer of deadlines may stay while no
-        // request runs. Else a client without one leaves its io_context without work.
+        // Of a program that runs until it is told to end: kept connections are watched, and the
+        // timer of deadlines stays. Else a client without requests leaves its io_context without
+        // work.
         bool loop_runs_on = false;
         std::shared_ptr<const TlsContext> tls;  // Of all upstreams; null: plain HTTP.
     };

@@ -23,7 +23,13 @@ inline bool equals_ignore_case(std::string_view a, std::string_view b) {
 
 // Fields that belong to one connection (RFC 9110 section 7.6.1) or to its framing: never forwarded,
 // and ignored in what a caller hands to the server or the client, which write their own.
-bool is_connection_field(std::string_view name);
+bool is_connection_field_of_that_size(std::string_view name);
+inline bool is_connection_field(std::string_view name) {
+    constexpr std::uint32_t kSizes =
+        1u << 2 | 1u << 6 | 1u << 7 | 1u << 10 | 1u << 14 | 1u << 16 | 1u << 17;
+    return name.size() <= 17 && (kSizes >> name.size() & 1) != 0 &&
+           is_connection_field_of_that_size(name);
+}
 
 bool is_field_name(std::string_view name);    // A token of at least one byte.
 bool is_field_value(std::string_view value);  // No control byte except the tab.

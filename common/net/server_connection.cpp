@@ -62,7 +62,7 @@ void append_number(std::string& out, std::uint64_t value, int base = 10) {
 }  // namespace
 
 std::string_view ServerContext::date() {
-    const auto second = static_cast<std::time_t>(SystemClock::instance().unix_now() / 1000);
+    const auto second = static_cast<std::time_t>(SystemClock::instance().coarse_unix_now() / 1000);
     if (second != date_second_) {
         date_second_ = second;
         std::tm parts{};

@@ -69,11 +69,20 @@ class TcpStream {
     bool write_now(WriteParts& parts, Result<void>& sent);
     // When the running read gives up; orders connections by how long they have been silent.
     MonotonicNs read_due() const { return read_deadline_.due(); }
+    MonotonicNs read_was_due() const { return read_deadline_.was_due(); }  // The last one.
     bool wrote_any() const { return wrote_any_; }
     void reset_wrote_any() { wrote_any_ = false; }
 
     // True if the peer has neither closed nor sent anything: what a kept connection must look like.
     bool quiet();
+    // The same as far as the loop has heard, which costs nothing; after watch_idle() only. Ends
+    // that.
+    bool stayed_quiet();
+    // Between two exchanges: begins the read that the next one will wait for, so that the peer's
+    // end is noticed meanwhile. The loop has work then. Not with TLS.
+    void watch_idle() {
+        if (!tls_) watch([] {});
+    }
     // Completes with true when the connection is over: the peer closed it, it failed, or a deadline
     // or close() of ours ended it; with false when the waiting coroutine was cancelled. Bytes that
     // arrive meanwhile go to the buffer; once that is full only a reset is noticed.

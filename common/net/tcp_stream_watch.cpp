@@ -72,6 +72,12 @@ void TcpStream::unwatch() {
     if (watch_) watch_->gone = nullptr;
 }
 
+bool TcpStream::stayed_quiet() {
+    if (tls_ || !watch_) return quiet();
+    unwatch();
+    return begin_ == end_ && watch_->target != nullptr && socket_.is_open();
+}
+
 bool TcpStream::joins_read() const {
     return watch_ && (watch_->target != nullptr || watch_->over);
 }

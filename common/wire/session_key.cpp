@@ -10,6 +10,7 @@
 #include <string>
 
 #include "common/base/check.h"
+#include "common/base/small_copy.h"
 
 namespace hearth {
 namespace {
@@ -77,11 +78,8 @@ std::string SessionKey::hex() const {
 }
 
 std::array<char, 32> SessionKey::digits() const {
-    static const char kDigits[] = "0123456789abcdef";
     std::array<char, 32> out;
-    std::size_t at = 0;
-    for (const std::uint64_t half : {high, low})
-        for (int shift = 60; shift >= 0; shift -= 4) out[at++] = kDigits[(half >> shift) & 15];
+    put_hex(put_hex(out.data(), high), low);
     return out;
 }
 

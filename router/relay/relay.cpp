@@ -89,6 +89,7 @@ bool timed_out(const Error& error) {
 const std::vector<HeaderField>& Relay::request_fields(const SessionKey& session) {
     const std::vector<HeaderField>& given = exchange_.head().fields;
     const RouterConfig& config = *core_.config;
+    // Texts that we made, or checked when they came, are not checked again.
     // Nodes must not learn the keys of our tenants.
     const bool own_key = !config.tenants.empty() || !config.upstream_api_key.empty();
     session_hex_ = session.digits();
@@ -106,30 +107,32 @@ const std::vector<HeaderField>& Relay::request_fields(const SessionKey& session)
         fields.push_back(field);
     }
     if (own_key) authorization_ = upstream_authorization(config, exchange_.head());
-    if (!authorization_.empty()) fields.push_back({"authorization", authorization_});
-    if (!facts_.tenant_salt.empty()) fields.push_back({header::kTenant, facts_.tenant_salt});
+    if (!authorization_.empty()) fields.emplace_back("authorization", authorization_);
+    if (!facts_.tenant_salt.empty()) fields.emplace_back(header::kTenant, facts_.tenant_salt);
     if (!facts_.follow_up_bonus_s.empty())
-        fields.push_back({header::kFollowUpBonus, facts_.follow_up_bonus_s});
-    fields.push_back({header::kSession, {session_hex_.data(), session_hex_.size()}});
+        fields.emplace_back(header::kFollowUpBonus, facts_.follow_up_bonus_s);
+    fields.emplace_back(header::kSession,
+                        std::string_view(session_hex_.data(), session_hex_.size()), true);
     if (facts_.epoch > 0) {
         epoch_ = std::to_string(facts_.epoch);
-        fields.push_back({header::kEpoch, epoch_});
+        fields.emplace_back(header::kEpoch, epoch_);
     }
-    fields.push_back({header::kRequestId, facts_.request_id});
-    fields.push_back({"x-request-id", facts_.request_id});
+    fields.emplace_back(header::kRequestId, facts_.request_id, true);
+    fields.emplace_back("x-request-id", facts_.request_id, true);
     traceparent_ = facts_.trace.traceparent();
-    fields.push_back({"traceparent", {traceparent_.data(), traceparent_.size()}});
+    fields.emplace_back("traceparent", std::string_view(traceparent_.data(), traceparent_.size()),
+                        true);
     if (deadline_ != 0) {
         const MonotonicNs left = std::max<MonotonicNs>(deadline_ - core_.clock.now(), 0);
         deadline_text_ = std::to_string(left / kMs);
-        fields.push_back({header::kDeadline, deadline_text_});
+        fields.emplace_back(header::kDeadline, deadline_text_);
     }
     if (streaming_) {
         forced_text_ = std::to_string(continuation_.delivered().size());
-        fields.push_back({header::kContinue, continuation_.turn()});
-        fields.push_back({header::kForcedBytes, forced_text_});
+        fields.emplace_back(header::kContinue, continuation_.turn());
+        fields.emplace_back(header::kForcedBytes, forced_text_);
     } else {
-        fields.push_back({header::kContinuable, "1"});
+        fields.emplace_back(header::kContinuable, "1", true);
     }
     return fields;
 }
@@ -150,15 +153,15 @@ const std::vector<HeaderField>& Relay::answer_headers(const ResponseHead& head) 
         headers.push_back(field);
     }
     if (facts_.limits != nullptr)
-        for (const auto& [name, value] : *facts_.limits) headers.push_back({name, value});
-    headers.push_back({"x-request-id", facts_.request_id});
+        for (const auto& [name, value] : *facts_.limits) headers.emplace_back(name, value);
+    headers.emplace_back("x-request-id", facts_.request_id, true);
     if (core_.config->expose_route) {
         route_.reserve(96);
         route_.assign("node=").append(facts_.node);
         route_.append(";reason=").append(to_string(*facts_.reason));
         route_.append(";key=").append(to_string(*facts_.source));
         if (facts_.store_down) route_.append(";store=down");
-        headers.push_back({header::kRoute, route_});
+        headers.emplace_back(header::kRoute, route_);
     }
     return headers;
 }
@@ -197,7 +200,8 @@ bool Relay::may_repeat() const {
     return !was_taken() || member_->is_hearth() || core_.config->retry_foreign;
 }
 
-Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session, bool pass_busy) {
+Task<Relay::Outcome> Relay::send(const Member& member, const SessionKey& session,
+                                 const BusyRule& pass_busy) {
     member_ = &member;
     bool fresh = false;
     while (true) {
@@ -340,7 +344,7 @@ Task<bool> Relay::wait_on(milliseconds waited, milliseconds limit, bool between_
     co_return true;
 }
 
-Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, bool pass_busy) {
+Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, const BusyRule& pass_busy) {
     milliseconds limit(core_.config->first_byte_timeout_ms), waited{0};
     if (write_failed_) limit = kEarlyAnswerMs;
     auto head = Result<const ResponseHead*>(nullptr);
@@ -363,7 +367,7 @@ Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, bool pass_busy
     if (!answer.find(header::kNode).empty()) member_->status->speaks_hearth = true;
     const bool continuable = is_event_stream(answer) && !answer.find(header::kTurn).empty();
     if (streaming_ && (answer.status != 200 || !continuable)) co_return Outcome::kBroken;
-    if (answer.status == 503 && !pass_busy) co_return Outcome::kBusy;
+    if (answer.status == 503 && !pass_busy()) co_return Outcome::kBusy;
     facts_.status = answer.status;
     facts_.stream = is_event_stream(answer);
     const bool whole = !facts_.stream && answer.body != BodyKind::kChunked &&

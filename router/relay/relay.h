@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -60,12 +61,13 @@ class Relay {
         kAnswered,     // The client has its answer, or is gone.
         kUnreachable,  // No connection to the node.
         kDied,         // The node failed before the answer's first byte.
-        kBusy,         // The node said 503, and `pass_busy` was not set.
+        kBusy,         // The node said 503, and `pass_busy` said no.
         kBroken,       // The node failed in mid-stream, or could not go on; another one may.
     };
     // Sends the turn, or what is left of it, to `member`, which lives as long as the call.
-    // `pass_busy`: the client gets a 503 of the node's.
-    Task<Outcome> send(const Member& member, const SessionKey& session, bool pass_busy);
+    // `pass_busy`: asked whether the client gets a 503 of the node's. Lives as long as the call.
+    using BusyRule = std::function<bool()>;
+    Task<Outcome> send(const Member& member, const SessionKey& session, const BusyRule& pass_busy);
     // As an error event, if the client has part of a stream.
     Task<void> refuse(Refusal refusal);
     // The turn fails at this time; 0 = never.
@@ -84,7 +86,7 @@ class Relay {
     bool send_whole(ClientExchange& upstream, const SessionKey& session);
     ClientExchange::RequestOptions request_options(std::size_t first_bytes) const;
     Task<Result<std::string_view>> first_body();
-    Task<Outcome> read_answer(ClientExchange& upstream, bool pass_busy);
+    Task<Outcome> read_answer(ClientExchange& upstream, const BusyRule& pass_busy);
     bool pass_at_hand(ClientExchange& upstream, const ResponseHead& head, bool& over,
                       Result<void>& sent);
     Task<Outcome> relay_whole(ClientExchange& upstream, const ResponseHead& head);

@@ -315,6 +315,9 @@ Task<void> Turn::deliver() {
     facts_.affinity = placer_.affinity();
     facts_.store_down = placer_.alone();
     auto last = Relay::Outcome::kUnreachable;
+    const Relay::BusyRule pass_busy = [this] {
+        return !placer_.next() || !relay_.body().replayable() || !core_.retry_budget.left();
+    };
     while (choice) {
         const Member& member = placer_.member(*choice);
         if (member.status->full()) {  // It keeps its sessions; they come back when it has room.
@@ -328,8 +331,6 @@ Task<void> Turn::deliver() {
         facts_.reason = choice->reason;
         facts_.epoch = placer_.epoch();
         ++facts_.attempts;
-        const bool pass_busy =
-            !placer_.next() || !relay_.body().replayable() || !core_.retry_budget.left();
         Attempt attempt(core_, member);
         last = co_await relay_.send(member, session_, pass_busy);
         if (!relay_.moved_to().empty()) placer_.moved(relay_.moved_to());

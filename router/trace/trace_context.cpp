@@ -35,12 +35,12 @@ bool is_valid(std::string_view text) {
 // 16 digits a word, none of them all zero.
 template <std::size_t kWords>
 std::string hex_id(Rng& rng) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
     std::string id(16 * kWords, '0');
-    for (std::size_t at = 0; at < id.size();) {
+    char* at = id.data();
+    for (std::size_t i = 0; i < kWords; ++i) {
         std::uint64_t bits = 0;
         while (bits == 0) bits = rng.next();
-        for (int shift = 60; shift >= 0; shift -= 4) id[at++] = kDigits[(bits >> shift) & 15];
+        at = put_hex(at, bits);
     }
     return id;
 }
