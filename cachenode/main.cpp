@@ -13,6 +13,7 @@
 #include "common/config/supervisor.h"
 #include "common/net/http_server.h"
 #include "common/net/service_signals.h"
+#include "common/net/watchdog.h"
 #include "common/redis/redis_store.h"
 
 namespace hearth {
@@ -120,6 +121,7 @@ int run(const NodeConfig& config) {
                 (*server)->endpoint().c_str());
     std::fflush(stdout);
     tell_supervisor("READY=1");
+    const Watchdog watchdog(io, watchdog_limit(), [] { tell_supervisor("WATCHDOG=1"); });
     io.run();
     if (failure) std::rethrow_exception(failure);
     return 0;

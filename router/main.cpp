@@ -10,6 +10,7 @@
 #include "common/net/http_server.h"
 #include "common/net/service_signals.h"
 #include "common/net/takeover.h"
+#include "common/net/watchdog.h"
 #include "common/redis/redis_store.h"
 #include "router/config.h"
 #include "router/server.h"
@@ -103,6 +104,7 @@ int run(const LoadedConfig& loaded, const ConfigSource& source) {
     server.inherit(std::move(listeners), life.predecessor != nullptr);
     if (store) store->start();
     if (auto started = server.start(); !started.ok()) return cannot_start(started.error());
+    const Watchdog watchdog(io, watchdog_limit(), [] { tell_supervisor("WATCHDOG=1"); });
     std::exception_ptr failure;
     asio::co_spawn(io, live(life), [&](std::exception_ptr thrown) {
         failure = thrown;

@@ -20,8 +20,9 @@ namespace {
 constexpr int kFirstInherited = 3;  // SD_LISTEN_FDS_START
 constexpr int kInheritedMax = 16;
 
-int number(const std::string& text) {
-    int value = 0;
+template <typename T = int>
+T number(const std::string& text) {
+    T value = 0;
     std::from_chars(text.data(), text.data() + text.size(), value);
     return value;
 }
@@ -37,6 +38,12 @@ std::vector<int> inherited_listeners() {
         ::fcntl(sockets.back(), F_SETFD, FD_CLOEXEC);
     }
     return sockets;
+}
+
+std::chrono::microseconds watchdog_limit() {
+    const std::string process = environment("WATCHDOG_PID");
+    if (!process.empty() && number(process) != ::getpid()) return {};
+    return std::chrono::microseconds(number<std::int64_t>(environment("WATCHDOG_USEC")));
 }
 
 void tell_supervisor(std::string_view state) {
