@@ -1,4 +1,4 @@
-// One timer.
+// One timer of the loop that it watches over.
 #include "common/net/watchdog.h"
 
 #include <utility>
