@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <string_view>
 
 #include "common/net/http_server.h"
@@ -35,6 +36,20 @@ Result<void> address(std::string_view field, const std::string& value) {
     return {};
 }
 
+// Like certificates, models are looked for by --check, which so belongs on the node's own machine.
+Result<void> model(const char* field, const std::string& path) {
+    std::error_code ignored;
+    const auto kind = std::filesystem::status(path, ignored).type();
+    if (kind == std::filesystem::file_type::regular ||
+        kind == std::filesystem::file_type::directory)
+        return {};
+    if (kind != std::filesystem::file_type::not_found)
+        return bad(field, "'" + path + "' is neither a file nor a folder");
+    return bad(field, "'" + path +
+                          "' does not exist; `hearth model get smollm2` downloads a model and "
+                          "prints its path");
+}
+
 Result<void> check(const NodeConfig& config) {
     constexpr std::array<std::string_view, 4> kBackends = {"auto", "ref", "cpu", "cuda"};
     constexpr std::array<std::string_view, 4> kIsas = {"auto", "avx512vnni", "avx2", "generic"};
@@ -47,6 +62,7 @@ Result<void> check(const NodeConfig& config) {
         return bad("node_id", "must be 1 to 128 letters, digits, '-', '_' or '.'");
     if (config.model_path.empty())
         return bad("model_path", "is required: a GGUF file or a Hugging Face folder");
+    if (auto ok = model("model_path", config.model_path); !ok) return ok;
     if (config.listen.empty()) return bad("listen", "must be host:port");
     if (auto ok = address("listen", config.listen); !ok) return ok;
     if (auto ok = address("advertise", config.advertise); !ok) return ok;

@@ -2,7 +2,6 @@
 #include <condition_variable>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -61,12 +60,10 @@ Task<void> serve_until_signal(ServiceSignals& signals, NodeServer& server, Redis
     if (store != nullptr) store->stop();
 }
 
-// Wrong settings are the operator's to mend (2); everything else is the world's (1).
-int failed(const Error& error) {
+// `exit_code`: 2 for settings that are the operator's to mend, 1 for what went wrong.
+int failed(const Error& error, int exit_code = 1) {
     log::error("cannot start", {{"error", error.message}});
-    const bool config =
-        error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalidArgument;
-    return config ? 2 : 1;
+    return exit_code;
 }
 
 std::unique_ptr<RedisStore> make_store(asio::io_context& io, const NodeConfig& config) {
@@ -79,19 +76,9 @@ std::unique_ptr<RedisStore> make_store(asio::io_context& io, const NodeConfig& c
     return std::make_unique<RedisStore>(io, std::move(*options));
 }
 
-Result<std::unique_ptr<NodeServer>> load(asio::io_context& io, const NodeConfig& config,
-                                         MetadataStore* store, const Clock& clock) {
-    // Not a check of the settings: they may be judged on a machine that has no models.
-    std::error_code ignored;
-    if (!std::filesystem::exists(config.model_path, ignored))
-        return make_error(ErrorCode::kNotFound,
-                          "model_path: '" + config.model_path +
-                              "' does not exist; `hearth model get smollm2` downloads a model and "
-                              "prints its path");
-    const LoadNotice notice(config.model_path, clock);
-    auto checkpoint = engine::load_checkpoint(config.model_path);
-    if (!checkpoint.ok()) return checkpoint.error();
-    return NodeServer::make(io, config, std::move(*checkpoint), store, clock);
+Result<engine::Checkpoint> load(const std::string& path, const Clock& clock) {
+    const LoadNotice notice(path, clock);
+    return engine::load_checkpoint(path);
 }
 
 void reload(NodeServer& server) {
@@ -104,8 +91,14 @@ int run(const NodeConfig& config) {
     const SystemClock& clock = SystemClock::instance();
     asio::io_context io(1);
     const std::unique_ptr<RedisStore> store = make_store(io, config);
-    auto server = load(io, config, store.get(), clock);
-    if (!server.ok()) return failed(server.error());
+    auto checkpoint = load(config.model_path, clock);
+    if (!checkpoint.ok()) return failed(checkpoint.error());
+    auto server = NodeServer::make(io, config, std::move(*checkpoint), store.get(), clock);
+    if (!server.ok()) {
+        // Such as memory that does not hold two pages of this model.
+        const bool by_settings = server.error().code == ErrorCode::kInvalidArgument;
+        return failed(server.error(), by_settings ? 2 : 1);
+    }
     ServiceSignals signals(io);  // From here on a signal means drain.
     signals.on_hangup([&server] { reload(**server); });
     if (store) store->start();

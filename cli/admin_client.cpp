@@ -23,6 +23,24 @@ void add_admin_flags(CLI::App& sub, AdminFlags& flags) {
     sub.add_flag("--json", flags.json, "The router's answer as JSON");
 }
 
+namespace {
+
+// What the caller asked for in a wrong way; all else is the router's or the world's.
+ErrorCode code_of(int status) {
+    const bool wrong = status == 400 || status == 404 || status == 409 || status == 422;
+    return wrong ? ErrorCode::kInvalidArgument : ErrorCode::kUnavailable;
+}
+
+std::string refusal(int status, const json::object& error, const std::string& place) {
+    std::string said = text_at(error, "message");
+    if (text_at(error, "code") == "unknown_url")
+        said = place + " is no admin listener; --admin says where that is";
+    if (status == 401) said += "; the token comes from $HEARTH_ADMIN_TOKEN";
+    return said;
+}
+
+}  // namespace
+
 Task<Result<json::object>> ask(asio::io_context& io, AdminFlags flags, Question question) {
     const auto url = server_url(flags.admin, flags.cacert);
     if (!url) co_return make_error(ErrorCode::kInvalidArgument, "--admin: " + url.error().message);
@@ -32,13 +50,17 @@ Task<Result<json::object>> ask(asio::io_context& io, AdminFlags flags, Question 
         headers.emplace_back("authorization", "Bearer " + token);
     auto answer = co_await client.call(url->host_port, question.method, question.target, headers,
                                        question.body, std::chrono::milliseconds(10'000));
-    if (!answer) co_return answer.error();
+    if (!answer)
+        co_return make_error(
+            answer.error().code,
+            answer.error().message + "; --admin says where a router's admin listener is");
     boost::system::error_code failed;
     const json::value value = json::parse(answer->body, failed);
     const bool object = !failed && value.is_object();
     const json::value* error = object ? value.as_object().if_contains("error") : nullptr;
     if (error != nullptr && error->is_object())
-        co_return make_error(ErrorCode::kInvalidArgument, text_at(error->as_object(), "message"));
+        co_return make_error(code_of(answer->status),
+                             refusal(answer->status, error->as_object(), flags.admin));
     if (answer->status != 200 || !object)
         co_return make_error(ErrorCode::kUnavailable,
                              url->scheme + "://" + url->host_port + question.target + ": HTTP " +

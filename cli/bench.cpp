@@ -33,11 +33,11 @@ int run_bench(const std::string& name, const std::vector<std::string>& arguments
 }  // namespace
 
 void add_bench(CLI::App& app, int& exit_code) {
-    auto* bench = app.add_subcommand("bench", "Measure: router, engine or KV tier");
+    auto* bench = app.add_subcommand("bench", "Measure: router, placement, engine, KV, transfer");
     const auto name = std::make_shared<std::string>();
-    bench->add_option("NAME", *name, "What to measure: router, engine, kv")
+    bench->add_option("NAME", *name, "What to measure: router, placement, engine, kv, transfer")
         ->required()
-        ->check(CLI::IsMember({"router", "engine", "kv"}));
+        ->check(CLI::IsMember({"router", "placement", "engine", "kv", "transfer"}));
     bench->prefix_command();  // The rest of the line is the benchmark's.
     bench->footer(
         "Examples:\n"

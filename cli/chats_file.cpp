@@ -67,9 +67,9 @@ Result<std::vector<Chat>> read_chats(const std::string& path, std::int64_t chats
                               path + ":" + std::to_string(number) + ": " + chat.error().message);
         // Two dialogues under one session key would be one session that contradicts itself.
         if (!ids.insert(chat->id).second)
-            return make_error(ErrorCode::kInvalidArgument, path + ":" + std::to_string(number) +
-                                                               ": the id '" + chat->id +
-                                                               "' is there twice");
+            return make_error(
+                ErrorCode::kInvalidArgument,
+                path + ":" + std::to_string(number) + ": the id '" + chat->id + "' is there twice");
         if (!chat->user_turns.empty()) chats.push_back(std::move(*chat));
     }
     if (chats.empty())

@@ -10,6 +10,7 @@ namespace hearth::cli {
 void add_up(CLI::App& app, int& exit_code);
 void add_chat(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
+void add_nodes(CLI::App& app, int& exit_code);
 void add_replay(CLI::App& app, int& exit_code);
 void add_model(CLI::App& app, int& exit_code);
 void add_key(CLI::App& app, int& exit_code);

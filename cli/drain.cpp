@@ -110,8 +110,7 @@ Task<int> change(asio::io_context& io, DrainFlags flags) {
     }
     if (!answer) {
         std::fprintf(stderr, "hearth %s: %s\n", verb, answer.error().message.c_str());
-        const ErrorCode code = answer.error().code;
-        co_return code == ErrorCode::kInvalidArgument || code == ErrorCode::kNotFound ? 2 : 1;
+        co_return answer.error().code == ErrorCode::kInvalidArgument ? 2 : 1;
     }
     if (flags.admin.json) {
         std::printf("%s\n", json::serialize(*answer).c_str());

@@ -1,12 +1,9 @@
 // hearth: the operator's and newcomer's tool. This file only wires the subcommands together.
-#include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <string>
-#include <vector>
 
 #include "cli/commands.h"
-#include "common/config/values.h"
+#include "cli/usage_error.h"
 #include "common/config/version.h"
 
 namespace {
@@ -17,18 +14,6 @@ int finish(int exit_code) {
     if (written) return exit_code;
     std::fprintf(stderr, "hearth: the output could not be written\n");
     return exit_code == 0 ? 1 : exit_code;
-}
-
-// What to say of a first word that is no command; empty if there is no such word.
-std::string unknown_command(const CLI::App& app, int argc, char** argv) {
-    if (argc < 2 || argv[1][0] == '-') return {};
-    std::vector<std::string> names;
-    for (const CLI::App* sub : app.get_subcommands(nullptr)) names.push_back(sub->get_name());
-    const std::string word = argv[1];
-    if (std::find(names.begin(), names.end(), word) != names.end()) return {};
-    const std::string near(hearth::closest(word, names));
-    return "unknown command '" + word + "'" +
-           (near.empty() ? "; see hearth --help" : ", did you mean " + near + "?");
 }
 
 }  // namespace
@@ -50,6 +35,7 @@ int main(int argc, char** argv) {
     hearth::cli::add_up(app, exit_code);
     hearth::cli::add_chat(app, exit_code);
     hearth::cli::add_status(app, exit_code);
+    hearth::cli::add_nodes(app, exit_code);
     hearth::cli::add_replay(app, exit_code);
     hearth::cli::add_model(app, exit_code);
     hearth::cli::add_key(app, exit_code);
@@ -62,15 +48,12 @@ int main(int argc, char** argv) {
     hearth::cli::add_drain(app, exit_code);
     try {
         app.parse(argc, argv);
-    } catch (const CLI::RequiredError& e) {
-        if (const std::string hint = unknown_command(app, argc, argv); !hint.empty()) {
-            std::fprintf(stderr, "hearth: %s\n", hint.c_str());
-            return 2;
-        }
-        return app.exit(e) == 0 ? 0 : 2;
+    } catch (const CLI::Success& e) {  // --help, --version
+        app.exit(e);
+        return finish(0);
     } catch (const CLI::ParseError& e) {
-        const bool good = app.exit(e) == 0;
-        return good ? finish(0) : 2;
+        std::fprintf(stderr, "%s\n", hearth::cli::usage_error(app, e).c_str());
+        return 2;
     } catch (const std::exception& e) {
         std::fprintf(stderr, "hearth: stopped by an unexpected failure: %s\n", e.what());
         return 1;

@@ -1,4 +1,5 @@
 // hearth model: get a known model, make a small random one, say what a file holds.
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
@@ -13,14 +14,30 @@
 namespace hearth::cli {
 namespace {
 
-int report(const Error& error) {
+// `exit_code`: 1 what went wrong, 2 what was asked for in a wrong way.
+int report(const Error& error, int exit_code = 1) {
     std::fprintf(stderr, "hearth model: %s\n", error.message.c_str());
-    return error.code == ErrorCode::kNotFound ? 2 : 1;
+    return exit_code;
+}
+
+// Of obtain_model(): a name that nobody knows is the caller's.
+int report_name(const Error& error) {
+    return report(error, error.code == ErrorCode::kNotFound ? 2 : 1);
+}
+
+// A shape's error begins with the name of the field: "tiny model: head_dim is ..." becomes
+// "--head-dim is ...".
+std::string as_flag(std::string message) {
+    constexpr std::string_view kPrefix = "tiny model: ";
+    if (message.starts_with(kPrefix)) message.replace(0, kPrefix.size(), "--");
+    const std::size_t end = std::min(message.find(' '), message.size());
+    std::replace(message.begin(), message.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
+    return message;
 }
 
 int get(const std::string& name) {
     auto path = obtain_model(name);
-    if (!path) return report(path.error());
+    if (!path) return report_name(path.error());
     std::printf("%s\n", path->c_str());
     return 0;
 }
@@ -40,15 +57,19 @@ int make_tiny(const std::string& path, const engine::TinyModelOptions& options, 
                      file ? "exists; --force writes over it" : "is no regular file");
         return 2;
     }
-    auto made = engine::write_tiny_model(path, options);
-    if (!made) return report(made.error());
+    const auto made = engine::write_tiny_model(path, options);
+    if (!made) {
+        const Error& error = made.error();
+        if (error.code == ErrorCode::kUnavailable) return report(error);
+        return report(make_error(error.code, as_flag(error.message)), 2);
+    }
     std::printf("%s\n", path.c_str());
     return 0;
 }
 
 int info(const std::string& name) {
     auto path = obtain_model(name);
-    if (!path) return report(path.error());
+    if (!path) return report_name(path.error());
     auto loaded = engine::load_checkpoint(*path, {.weights = false});
     if (!loaded) return report(loaded.error());
     const engine::ModelConfig& c = loaded->config;

@@ -2,6 +2,7 @@
 #include "cli/model_store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "common/config/environment.h"
 #include "common/wire/digest.h"
@@ -63,6 +65,40 @@ struct ScratchFolder {
     }
 };
 
+// While it lives nobody else makes or downloads models in the folder: who comes later waits, and
+// finds the model. So what lies there unfinished was left by a run that was killed.
+class FolderLock {
+  public:
+    explicit FolderLock(const fs::path& folder)
+        : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+        if (fd_ < 0) return;
+        held_ = ::flock(fd_, LOCK_EX | LOCK_NB) == 0;
+        if (held_ || errno != EWOULDBLOCK) return;  // Some network file systems have no locks.
+        std::fprintf(stderr, "waiting for another hearth that gets a model ...\n");
+        held_ = ::flock(fd_, LOCK_EX) == 0;
+    }
+    ~FolderLock() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    FolderLock(const FolderLock&) = delete;
+    bool held() const { return held_; }
+
+  private:
+    int fd_;
+    bool held_ = false;
+};
+
+void remove_leftovers(const fs::path& folder) {
+    std::error_code failed;
+    std::vector<fs::path> stale;
+    for (const auto& entry : fs::directory_iterator(folder, failed)) {
+        const std::string name = entry.path().filename().string();
+        if (name.starts_with("download-") || name.find(".gguf.") != std::string::npos)
+            stale.push_back(entry.path());
+    }
+    for (const fs::path& path : stale) fs::remove_all(path, failed);
+}
+
 Result<void> verify(const KnownModel& model, const std::string& path) {
     auto digest = sha256_of_file(path);
     if (!digest) return digest.error();
@@ -101,11 +137,17 @@ Result<void> download(const KnownModel& model, const fs::path& target) {
 }
 
 Result<std::string> obtain_known(const KnownModel& model) {
+    if (cache_folder().empty())
+        return make_error(ErrorCode::kUnavailable,
+                          "no folder to keep models in: HOME is not set; set HEARTH_CACHE_FOLDER");
     const fs::path folder = fs::path(cache_folder()) / "models";
     std::error_code failed;
     fs::create_directories(folder, failed);
     if (failed) return io_error("cannot create " + folder.string(), failed);
     const fs::path target = folder / (std::string(model.name) + "-" + model.version + ".gguf");
+    std::optional<FolderLock> lock;
+    if (!fs::exists(target, failed)) lock.emplace(folder);
+    if (lock && lock->held()) remove_leftovers(folder);
     if (fs::exists(target, failed)) {
         if (*model.sha256 == '\0') return target.string();
         const auto right = verify(model, target.string());

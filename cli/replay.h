@@ -12,9 +12,10 @@
 namespace hearth::cli {
 
 struct ReplayOptions {
-    std::string router = "127.0.0.1:8080";
-    std::vector<std::string> nodes;  // host:port of each node, for its counters.
-    std::string model;               // Empty = the first that the router lists.
+    std::string router = "127.0.0.1:8080";  // host:port or URL.
+    std::vector<std::string> nodes;         // The same of each node, for its counters.
+    std::string cacert;                     // PEM file of whom to trust for https.
+    std::string model;                      // Empty = the first that the router lists.
     std::int64_t max_tokens = 48;
     double temperature = 0.0;
     std::int64_t seed = 1;
@@ -46,10 +47,11 @@ struct NodeCounters {
 
 struct ReplaySummary {
     std::int64_t sessions = 0, turns = 0, moved_sessions = 0, errors = 0;
-    double follow_ups = 0;  // Turns with something to reuse; 0 leaves all rates and ceilings at 0.
-    double inter_turn_hit_rate = 0, inter_turn_ceiling = 0;
-    double token_hit_rate = 0, token_ceiling = 0;
-    double full_hit_rate = 0, full_hit_ceiling = 0;
+    double follow_ups = 0;  // Turns with something to reuse.
+    // Nothing: there was nothing of which it could be a share.
+    std::optional<double> inter_turn_hit_rate, inter_turn_ceiling;
+    std::optional<double> token_hit_rate, token_ceiling;
+    std::optional<double> full_hit_rate, full_hit_ceiling;
     double ttft_ms_turn_2 = 0, ttft_ms_turn_6_on = 0;  // Medians; 0 when there was none.
 };
 

@@ -8,8 +8,9 @@
 namespace hearth::cli {
 namespace {
 
-double ratio(double part, double whole, double when_empty) {
-    return whole > 0 ? part / whole : when_empty;
+std::optional<double> ratio(double part, double whole) {
+    if (whole <= 0) return std::nullopt;
+    return part / whole;
 }
 
 double median(std::vector<double> values) {
@@ -70,12 +71,12 @@ ReplaySummary summarize(const std::vector<Chat>& chats, const std::vector<Replay
 
     const NodeCounters c = counters.reusable > 0 ? counters : client_view(turns);
     s.follow_ups = c.turns_full + c.turns_partial + c.turns_missed;
-    s.inter_turn_hit_rate = ratio(c.reused, c.reusable, 0);
-    s.inter_turn_ceiling = ratio(c.reusable - c.beyond_cache, c.reusable, 0);
-    s.token_hit_rate = ratio(c.cached, c.prompt, 0);
-    s.token_ceiling = ratio(c.cached + (c.reusable - c.reused - c.beyond_cache), c.prompt, 0);
-    s.full_hit_rate = ratio(c.turns_full, s.follow_ups, 0);
-    s.full_hit_ceiling = ratio(c.turns_full_ceiling, s.follow_ups, 0);
+    s.inter_turn_hit_rate = ratio(c.reused, c.reusable);
+    s.inter_turn_ceiling = ratio(c.reusable - c.beyond_cache, c.reusable);
+    s.token_hit_rate = ratio(c.cached, c.prompt);
+    s.token_ceiling = ratio(c.cached + (c.reusable - c.reused - c.beyond_cache), c.prompt);
+    s.full_hit_rate = ratio(c.turns_full, s.follow_ups);
+    s.full_hit_ceiling = ratio(c.turns_full_ceiling, s.follow_ups);
     return s;
 }
 
@@ -83,11 +84,11 @@ std::vector<std::string> unmet_expectations(const ReplayOptions& options,
                                             const ReplaySummary& summary) {
     std::vector<std::string> out;
     char text[128];
-    if (options.hit_rate_min && summary.follow_ups == 0) {
+    if (options.hit_rate_min && !summary.inter_turn_hit_rate) {
         out.emplace_back("no turn followed another, so there is no inter-turn hit rate to judge");
-    } else if (options.hit_rate_min && summary.inter_turn_hit_rate < *options.hit_rate_min) {
+    } else if (options.hit_rate_min && *summary.inter_turn_hit_rate < *options.hit_rate_min) {
         std::snprintf(text, sizeof text, "inter-turn hit rate %.4f is below the expected %.4f",
-                      summary.inter_turn_hit_rate, *options.hit_rate_min);
+                      *summary.inter_turn_hit_rate, *options.hit_rate_min);
         out.emplace_back(text);
     }
     if (options.moved_max && summary.moved_sessions > *options.moved_max) {

@@ -10,6 +10,9 @@ Result<ServerUrl> server_url(std::string text, const std::string& cacert) {
         url.scheme = text.substr(0, colon);
         text.erase(0, colon + 3);
         if (text.ends_with('/')) text.pop_back();
+        if (const std::size_t slash = text.find('/'); slash != std::string::npos)
+            return make_error(ErrorCode::kInvalidArgument,
+                              "leave out '" + text.substr(slash) + "': only the server is wanted");
         const std::size_t port = text.rfind(':');
         if (port == std::string::npos || text.ends_with(']'))
             text += url.scheme == "https" ? ":443" : ":80";

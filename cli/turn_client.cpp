@@ -170,7 +170,10 @@ Task<TurnResult> run_turn(HttpClient& client, const Clock& clock, const TurnSett
 Task<Result<std::vector<std::string>>> list_models(HttpClient& client, std::string host_port) {
     auto answer = co_await client.call(host_port, "GET", "/v1/models", {}, {},
                                        std::chrono::milliseconds(5'000));
-    if (!answer) co_return answer.error();
+    if (!answer)
+        co_return make_error(
+            answer.error().code,
+            answer.error().message + "; `hearth up` starts a fleet, --router says where one is");
     if (answer->status != 200)
         co_return make_error(ErrorCode::kUnavailable,
                              "GET http://" + host_port + "/v1/models: HTTP " +

@@ -61,8 +61,12 @@ Result<std::unique_ptr<RouterServer>> start_router(asio::io_context& io, const U
         started = router->start();
     }
     if (started) return router;
-    return make_error(started.error().code,
-                      started.error().message + "; choose another address with --listen");
+    const std::string& what = started.error().message;
+    const bool is_admin = !flags.admin_listen.empty() && flags.admin_listen != flags.listen &&
+                          what.find(flags.admin_listen) != std::string::npos;
+    return make_error(started.error().code, what + "; choose another address with " +
+                                                (is_admin ? "--admin-listen" : "--listen") +
+                                                " (port 0: any free one)");
 }
 
 // A router without a live node would refuse the first request of whoever reads the ready line.
@@ -90,8 +94,11 @@ Task<int> serve(asio::io_context& io, RouterServer& router,
         std::fprintf(stderr, "hearth up: the router saw no live node within 10 s\n");
         co_return 1;
     }
-    std::fprintf(stderr, "admin  http://%s   (hearth status --admin %s)\n",
-                 router.admin_endpoint().c_str(), router.admin_endpoint().c_str());
+    std::fprintf(stderr,
+                 "admin  http://%s\n"
+                 "try    hearth chat --router %s   and   hearth status --admin %s\n",
+                 router.admin_endpoint().c_str(), router.endpoint().c_str(),
+                 router.admin_endpoint().c_str());
     std::printf("ready http://%s\n", router.endpoint().c_str());
     std::fflush(stdout);
     co_await signals.async_wait(asio::use_awaitable);
@@ -162,7 +169,9 @@ void add_up(CLI::App& app, int& exit_code) {
     sub->add_option("--log-level", flags->log_level, "debug, info, warn, error")
         ->capture_default_str();
     sub->footer(
-        "Prints one line `ready http://ADDR:PORT` on stdout when it serves. Ctrl-C drains.\n"
+        "Prints one line `ready http://ADDR:PORT` on stdout when it serves, and on stderr where\n"
+        "its admin listener is. Ctrl-C drains. Session keys are hashed with a secret that is made\n"
+        "anew at each start, so no session outlives the process.\n"
         "Example:\n  hearth up --nodes 3 --listen 127.0.0.1:8080 --model smollm2");
     sub->callback([flags, &exit_code] { exit_code = up(*flags); });
 }

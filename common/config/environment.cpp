@@ -15,8 +15,9 @@ std::string cache_folder() {
     // A relative one is to be ignored (XDG Base Directory Specification).
     if (const std::string xdg = environment("XDG_CACHE_HOME"); xdg.starts_with('/'))
         return xdg + "/hearth";
-    if (const std::string home = environment("HOME"); !home.empty()) return home + "/.cache/hearth";
-    return "/tmp/hearth-cache";
+    if (const std::string home = environment("HOME"); home.starts_with('/'))
+        return home + "/.cache/hearth";
+    return "";
 }
 
 }  // namespace hearth

@@ -9,7 +9,8 @@ namespace hearth {
 std::string environment(const char* name);
 
 // Folder for downloaded models: $HEARTH_CACHE_FOLDER, else $XDG_CACHE_HOME/hearth, else
-// ~/.cache/hearth. ($HEARTH_CACHE is the cache node's setting `cache`.)
+// $HOME/.cache/hearth; "" when none of them is set (the latter two count if absolute).
+// ($HEARTH_CACHE is the cache node's setting `cache`.)
 std::string cache_folder();
 
 }  // namespace hearth

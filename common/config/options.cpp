@@ -42,7 +42,9 @@ std::string place_of(const std::string& file, const YAML::Mark& mark) {
 }
 
 Error field_error(const std::string& where, const std::string& name, const Error& error) {
-    return make_error(error.code, where + ": " + name + ": " + error.message);
+    // A flag or a variable is the name already.
+    const bool named = where == flag_name(name) || where == variable_name(name);
+    return make_error(error.code, where + (named ? "" : ": " + name) + ": " + error.message);
 }
 
 std::vector<std::string> split_commas(const std::string& text) {
@@ -351,12 +353,9 @@ Result<void> Options::check_all() const {
         // "name: what is wrong" becomes "file:line:column: name: what is wrong".
         const std::string& message = ok.error().message;
         for (const Field& field : fields_) {
-            if (field.origin.empty() || !message.starts_with(field.name + ":")) continue;
-            // A flag or a variable is the name already.
-            const bool named =
-                field.origin == flag_name(field.name) || field.origin == variable_name(field.name);
-            const std::string rest = named ? message.substr(field.name.size()) : ": " + message;
-            return make_error(ok.error().code, field.origin + rest);
+            if (field.origin.empty() || !message.starts_with(field.name + ": ")) continue;
+            const std::string rule = message.substr(field.name.size() + 2);
+            return field_error(field.origin, field.name, make_error(ok.error().code, rule));
         }
         return ok;
     }
@@ -483,13 +482,19 @@ std::vector<Options::Setting> Options::settings() const {
     return all;
 }
 
+int Options::finish() const {
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+    std::fprintf(stderr, "%s: the output could not be written\n", program_.c_str());
+    return 1;
+}
+
 int Options::parse(int argc, const char* const* argv) {
     CommandLine line(about_, program_);
     declare_flags(line);
     try {
         line.app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return line.app.exit(e) == 0 ? 0 : 2;
+        return line.app.exit(e) == 0 ? finish() : 2;
     }
     Result<void> good = load(line);
     if (good && line.print) std::printf("%s", print().c_str());
@@ -499,7 +504,7 @@ int Options::parse(int argc, const char* const* argv) {
         return 2;
     }
     if (line.check && !line.print) std::printf("%s: the settings are good\n", program_.c_str());
-    return line.print || line.check ? 0 : -1;
+    return line.print || line.check ? finish() : -1;
 }
 
 Result<void> Options::set_from_flag(Field& field, const std::vector<std::string>& values) {

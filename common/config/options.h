@@ -47,8 +47,9 @@ class Options {
     void add_check(std::function<Result<void>()> check);
 
     // Parses argv, file (--config, at most 1 MiB) and environment. Prints and returns an exit code
-    // when the program should end now (--help, --version, --check, --print-config: 0; usage or
-    // config error: 2, with `file:line:column: field: message` on stderr); returns -1 to go on.
+    // when the program should end now (--help, --version, --check, --print-config: 0, or 1 if
+    // stdout cannot be written; usage or config error: 2, with `file:line:column: field: message`
+    // on stderr); returns -1 to go on.
     int parse(int argc, const char* const* argv);
 
     // The same sources in the same order without a word or an end: for reading the settings again
@@ -85,6 +86,7 @@ class Options {
     Result<void> load_environment();
     Result<void> set_from_flag(Field& field, const std::vector<std::string>& values);
     Result<void> check_all() const;
+    int finish() const;  // 0, or 1 when what was printed could not be written.
 
     std::string program_, about_;
     std::vector<std::string> examples_;

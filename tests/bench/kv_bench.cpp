@@ -108,6 +108,10 @@ void run() {
 }  // namespace
 }  // namespace hearth
 
-int main() {
+int main(int argc, char**) {
+    if (argc > 1) {
+        std::fprintf(stderr, "usage: hearth bench kv\n");
+        return 2;
+    }
     hearth::run();
 }

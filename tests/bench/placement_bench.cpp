@@ -80,7 +80,11 @@ void measure(std::size_t nodes, std::size_t weights) {
 }  // namespace
 }  // namespace hearth
 
-int main() {
+int main(int argc, char**) {
+    if (argc > 1) {
+        std::fprintf(stderr, "usage: hearth bench placement\n");
+        return 2;
+    }
     for (const std::size_t nodes : {10u, 100u, 1'000u}) {
         hearth::measure(nodes, 1);
         hearth::measure(nodes, 5);

@@ -3,11 +3,14 @@
 // Usage: router_bench [--json] [--seconds N] [--no-memory] [--only PROGRAM] [--case CASE]
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -275,8 +278,11 @@ void print_table(const Results& results) {
 
 }  // namespace
 
-int bench_router(int argc, char** argv) {
-    const Arguments args = parse(argc, argv);
+namespace {
+
+pid_t measuring = 0;
+
+int bench_in(const std::string& folder, const Arguments& args) {
     rlimit files{};
     ::getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
@@ -284,8 +290,6 @@ int bench_router(int argc, char** argv) {
     Bench bench;
     const auto self = std::filesystem::read_symlink("/proc/self/exe");
     bench.hearth_router = self.parent_path() / "hearth-router";
-    char folder[] = "/tmp/hearth-bench-XXXXXX";
-    if (::mkdtemp(folder) == nullptr) die("mkdtemp");
     bench.folder = folder;
     bench.cpu = split_cores();
     if (bench.cpu < 0)
@@ -293,12 +297,37 @@ int bench_router(int argc, char** argv) {
     bench.upstream = start_upstream();
     const Results results = run(args, bench);
     ::kill(bench.upstream.pid, SIGKILL);
-    std::filesystem::remove_all(folder);
     if (args.json)
         std::printf("%s\n", json_text(results).c_str());
     else
         print_table(results);
     return 0;
+}
+
+}  // namespace
+
+// A child measures, so that the folder goes whatever becomes of it: a failure, Ctrl-C, a crash.
+int bench_router(int argc, char** argv) {
+    const Arguments args = parse(argc, argv);
+    const std::string base = std::filesystem::temp_directory_path() / "hearth-bench-XXXXXX";
+    std::vector<char> folder(base.c_str(), base.c_str() + base.size() + 1);
+    if (::mkdtemp(folder.data()) == nullptr) die("mkdtemp");
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    measuring = ::fork();
+    if (measuring < 0) die("fork");
+    if (measuring == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        std::exit(bench_in(folder.data(), args));
+    }
+    for (const int number : {SIGINT, SIGTERM, SIGHUP})
+        ::signal(number, [](int) { ::kill(measuring, SIGTERM); });
+    int status = 0;
+    while (::waitpid(measuring, &status, 0) < 0 && errno == EINTR) continue;
+    // What it started ends with it, and writes to the folder until then.
+    while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR) continue;
+    std::error_code ignored;
+    std::filesystem::remove_all(folder.data(), ignored);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 }  // namespace hearth::bench

@@ -167,6 +167,10 @@ int run() {
 }  // namespace
 }  // namespace hearth
 
-int main() {
+int main(int argc, char**) {
+    if (argc > 1) {
+        std::fprintf(stderr, "usage: hearth bench transfer\n");
+        return 2;
+    }
     return hearth::run();
 }

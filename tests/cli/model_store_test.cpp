@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -66,6 +67,32 @@ TEST_F(ModelStore, TinyIsMadeOnce) {
     const auto written = fs::last_write_time(*made);
     EXPECT_EQ(*obtain_model("tiny"), *made);
     EXPECT_EQ(fs::last_write_time(*made), written);
+}
+
+TEST_F(ModelStore, WhatAKilledRunLeftIsRemovedBeforeTheNext) {
+    const fs::path models = folder_ / "models";
+    fs::create_directories(models / "download-1234");
+    std::ofstream(models / "download-1234" / "half.whl") << "half";
+    std::ofstream(models / "tiny-1.gguf.1234.partial") << "half";
+    std::ofstream(models / "mine.gguf") << "somebody's own";
+    const auto made = obtain_model("tiny");
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(models))
+        names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    EXPECT_EQ(names, (std::vector<std::string>{"mine.gguf", "tiny-1.gguf"}));
+}
+
+TEST_F(ModelStore, WithoutAFolderItSaysWhichVariableHelps) {
+    ::unsetenv("HEARTH_CACHE_FOLDER");
+    const std::string home = environment("HOME"), xdg = environment("XDG_CACHE_HOME");
+    ::setenv("HOME", "", 1);
+    ::setenv("XDG_CACHE_HOME", "relative", 1);
+    EXPECT_NE(failure("tiny").message.find("HEARTH_CACHE_FOLDER"), std::string::npos);
+    ::setenv("HOME", home.c_str(), 1);
+    ::setenv("XDG_CACHE_HOME", xdg.c_str(), 1);
+    EXPECT_FALSE(fs::exists("relative"));
 }
 
 TEST_F(ModelStore, ACacheThatCannotBeWrittenIsSaid) {

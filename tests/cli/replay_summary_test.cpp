@@ -27,11 +27,11 @@ TEST(ReplaySummary, RatesFromWhatTheClientSaw) {
     const std::vector<ReplayTurn> turns = {turn(0, 1, "n", 100, 0), turn(1, 1, "n", 100, 0),
                                            turn(0, 2, "n", 130, 110), turn(1, 2, "n", 130, 55)};
     const ReplaySummary s = summarize(kTwoChats, turns, {});
-    EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate, 165.0 / 220.0);
-    EXPECT_DOUBLE_EQ(s.inter_turn_ceiling, 1.0);
-    EXPECT_DOUBLE_EQ(s.token_hit_rate, 165.0 / 460.0);
-    EXPECT_DOUBLE_EQ(s.full_hit_rate, 0.5);
-    EXPECT_DOUBLE_EQ(s.full_hit_ceiling, 1.0);
+    EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate.value(), 165.0 / 220.0);
+    EXPECT_DOUBLE_EQ(s.inter_turn_ceiling.value(), 1.0);
+    EXPECT_DOUBLE_EQ(s.token_hit_rate.value(), 165.0 / 460.0);
+    EXPECT_DOUBLE_EQ(s.full_hit_rate.value(), 0.5);
+    EXPECT_DOUBLE_EQ(s.full_hit_ceiling.value(), 1.0);
     EXPECT_EQ(s.sessions, 2);
     EXPECT_EQ(s.turns, 4);
     EXPECT_EQ(s.moved_sessions, 0);
@@ -40,7 +40,7 @@ TEST(ReplaySummary, RatesFromWhatTheClientSaw) {
 
 TEST(ReplaySummary, ReusableIsCappedByThePromptButItsLastToken) {
     const std::vector<ReplayTurn> turns = {turn(0, 1, "n", 100, 0), turn(0, 2, "n", 50, 49)};
-    EXPECT_DOUBLE_EQ(summarize(kTwoChats, turns, {}).inter_turn_hit_rate, 1.0);
+    EXPECT_DOUBLE_EQ(summarize(kTwoChats, turns, {}).inter_turn_hit_rate.value(), 1.0);
 }
 
 TEST(ReplaySummary, CountsMovedSessionsOnceAndErrorsApart) {
@@ -65,20 +65,22 @@ TEST(ReplaySummary, NodeCountersWinAndCeilingsLeaveOutWhatNoCacheMends) {
     c.turns_missed = 1;
     c.turns_full_ceiling = 9;
     const ReplaySummary s = summarize(kTwoChats, {}, c);
-    EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate, 600.0 / 700.0);
-    EXPECT_DOUBLE_EQ(s.inter_turn_ceiling, 1.0 - 35.0 / 700.0);
-    EXPECT_DOUBLE_EQ(s.token_hit_rate, 0.6);
-    EXPECT_DOUBLE_EQ(s.token_ceiling, 0.665);
-    EXPECT_DOUBLE_EQ(s.full_hit_rate, 0.8);
-    EXPECT_DOUBLE_EQ(s.full_hit_ceiling, 0.9);
+    EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate.value(), 600.0 / 700.0);
+    EXPECT_DOUBLE_EQ(s.inter_turn_ceiling.value(), 1.0 - 35.0 / 700.0);
+    EXPECT_DOUBLE_EQ(s.token_hit_rate.value(), 0.6);
+    EXPECT_DOUBLE_EQ(s.token_ceiling.value(), 0.665);
+    EXPECT_DOUBLE_EQ(s.full_hit_rate.value(), 0.8);
+    EXPECT_DOUBLE_EQ(s.full_hit_ceiling.value(), 0.9);
 }
 
 TEST(ReplaySummary, WithoutAFollowUpThereIsNeitherRateNorCeiling) {
     const ReplaySummary s = summarize(kTwoChats, {turn(0, 1, "n", 100, 0)}, {});
     EXPECT_EQ(s.follow_ups, 0);
-    for (const double figure : {s.inter_turn_hit_rate, s.inter_turn_ceiling, s.token_ceiling,
-                                s.full_hit_rate, s.full_hit_ceiling})
-        EXPECT_EQ(figure, 0);
+    for (const auto& figure :
+         {s.inter_turn_hit_rate, s.inter_turn_ceiling, s.full_hit_rate, s.full_hit_ceiling})
+        EXPECT_FALSE(figure.has_value());
+    EXPECT_EQ(s.token_hit_rate, 0) << "of 100 prompt tokens none was cached";
+    EXPECT_FALSE(summarize(kTwoChats, {}, {}).token_hit_rate.has_value());
 }
 
 // Design §11: the ceiling is what an infinite, never failing cache would have given. 100 reusable
@@ -99,9 +101,9 @@ TEST(ReplaySummary, WhichMissesTheCeilingsLeaveOut) {
             "hearth_engine_missed_tokens_total{reason=\"" +
             std::string(reason) + "\"} 40\n";
         const ReplaySummary s = summarize(kTwoChats, {}, read_counters({text}));
-        EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate, 0.6) << reason;
-        EXPECT_DOUBLE_EQ(s.inter_turn_ceiling, ceiling) << reason;
-        EXPECT_DOUBLE_EQ(s.token_ceiling, ceiling / 2) << reason;
+        EXPECT_DOUBLE_EQ(s.inter_turn_hit_rate.value(), 0.6) << reason;
+        EXPECT_DOUBLE_EQ(s.inter_turn_ceiling.value(), ceiling) << reason;
+        EXPECT_DOUBLE_EQ(s.token_ceiling.value(), ceiling / 2) << reason;
     }
 }
 
@@ -110,7 +112,6 @@ TEST(ReplaySummary, ExpectationsThatAreNotMetAreNamedWithTheirFigures) {
     both.hit_rate_min = 0.95;
     both.moved_max = 0;
     ReplaySummary s;
-    s.follow_ups = 10;
     s.inter_turn_hit_rate = 0.95;
     EXPECT_TRUE(unmet_expectations(both, s).empty());
     s.inter_turn_hit_rate = 0.9499;
@@ -120,7 +121,7 @@ TEST(ReplaySummary, ExpectationsThatAreNotMetAreNamedWithTheirFigures) {
     ASSERT_EQ(lines.size(), 2U);
     EXPECT_EQ(lines[0], "inter-turn hit rate 0.9499 is below the expected 0.9500");
     EXPECT_EQ(lines[1], "1 sessions moved; at most 0 were expected to");
-    s.follow_ups = 0;  // Nothing to judge is no success.
+    s.inter_turn_hit_rate.reset();  // Nothing to judge is no success.
     EXPECT_EQ(unmet_expectations(both, s).size(), 2U);
 }
 

@@ -27,15 +27,39 @@ def check_flags(program, folder, *needed):
     check("bad.yaml:2" in done.stderr and "lissten" in done.stderr, done.stderr)
 
 
+def replays(address, chats):
+    """One turn has nothing to reuse: "-" and null, neither 0 nor nan. An id twice is refused."""
+    one = '{"id":"a","turns":[{"role":"user","text":"hi"}]}\n'
+    with open(chats, "w", encoding="utf-8") as out:
+        out.write(one)
+    done = run(BIN / "hearth", "replay", "--router", f"http://{address}/", "--chats", chats,
+               "--node", f"http://{address}", "--max-tokens", "4", "--json")
+    check(done.returncode == 0, done.stdout + done.stderr)
+    rates = {line.split(" (")[0]: line.split()[-2:] for line in done.stdout.splitlines() if " (" in line}
+    check(rates["inter-turn"] == rates["turns"] == ["-", "-"], done.stdout)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    check(summary["inter_turn_hit_rate"] is summary["ceiling"] is None, summary)
+    with open(chats, "a", encoding="utf-8") as out:
+        out.write(one)
+    done = run(BIN / "hearth", "replay", "--router", address, "--chats", chats)
+    check(done.returncode == 2 and ":2: the id 'a' is there twice" in done.stderr, done.stderr)
+
+
 def main():
     with Fleet() as fleet:
         check_flags("hearth-router", fleet.folder.name)
-        check_flags("hearth-cachenode", fleet.folder.name, "--model-path", "model.gguf")
+        check_flags("hearth-cachenode", fleet.folder.name, "--model-path", fleet.tiny_model())
         lacking = run(BIN / "hearth-cachenode", "--check")
         check(lacking.returncode == 2 and "model_path" in lacking.stderr, lacking.stderr)
         for config in sorted((ROOT / "deploy" / "config").glob("*.yaml")):
-            program = "hearth-router" if config.name.startswith("router") else "hearth-cachenode"
-            done = run(BIN / program, "--config", config, "--check")
+            if config.name.startswith("router"):
+                done = run(BIN / "hearth-router", "--config", config, "--check")
+            else:  # The node's own machine has the model that the file names; this one has not.
+                lacking = run(BIN / "hearth-cachenode", "--config", config, "--check")
+                check(lacking.returncode == 2 and re.search(r"\.yaml:\d+:1: model_path: ", lacking.stderr),
+                      lacking.stderr)
+                done = run(BIN / "hearth-cachenode", "--config", config, "--model-path",
+                           fleet.tiny_model(), "--check")
             check(done.returncode == 0, f"{config.name}: {done.stderr}")
         check(run(BIN / "hearth").returncode == 2, "hearth without a subcommand")
         check(run(BIN / "hearth", "--help").returncode == 0, "hearth --help")
@@ -57,6 +81,12 @@ def main():
         check([f"node-{n}" in table.stdout for n in (1, 2, 3)] == [True] * 3, table.stdout)
         nodes = json.loads(run(BIN / "hearth", "status", "--admin", admin, "--json").stdout)["nodes"]
         check([n["healthy"] for n in nodes] == [True] * 3, nodes)
+        listed = run(BIN / "hearth", "nodes", "--admin", f"http://{admin}").stdout.splitlines()
+        for node, line in zip(nodes, listed[1:], strict=True):
+            for part in (node["id"], node["address"], node["generation"], " active "):
+                check(part in line, f"{part} is not in: {line}")
+        wrong = run(BIN / "hearth", "nodes", "--admin", address)
+        check(wrong.returncode == 2 and "is no admin listener" in wrong.stderr, wrong.stderr)
         check(request(address, "GET", "/ready")[0] == 200, "up is ready when it says so")
         said = run(BIN / "hearth", "chat", "--router", address, "--max-tokens", "8",
                    input="Hello!\nAnd again?\n")
@@ -69,6 +99,7 @@ def main():
             out.write('{"id":"a","turns":[{"role":"user","text":"hi"}]}\nnot json\n')
         done = run(BIN / "hearth", "replay", "--router", address, "--chats", chats)
         check(done.returncode == 2 and "c.jsonl:2" in done.stderr, done.stderr)
+        replays(address, chats)
         fleet.processes["up"].terminate()
         check(fleet.processes["up"].wait(30) == 0, "SIGTERM ends `up` with 0")
 

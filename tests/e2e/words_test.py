@@ -13,12 +13,29 @@ WRONG = [  # Program, arguments, exit code, a part of what it says.
     ("hearth-router", ["--otlp-endpoint", "foo", "--check"], 2, "--otlp-endpoint: must begin"),
     ("hearth-router", ["--session-cookie", "a b", "--check"], 2, "--session-cookie: 'a b'"),
     ("hearth-cachenode", ["--check"], 2, "model_path: is required"),
-    ("hearth-cachenode", ["--listen", "127.0.0.1:0", "--model-path", "smollm2"], 2, "hearth model get smollm2"),
+    ("hearth-router", ["--head-timeout-ms", "foo", "--check"], 2, "--head-timeout-ms: 'foo' is not"),
+    ("hearth-cachenode", ["--check", "--model-path", "smollm2"], 2, "hearth model get smollm2"),
+    ("hearth-cachenode", ["--listen", "127.0.0.1:0", "--model-path", "{text}"], 1, "not a GGUF file"),
+    ("hearth-cachenode", ["--listen", "127.0.0.1:0", "--model-path", "{wide}", "--kv-memory", "1MiB"], 2,
+     "kv_memory: holds"),
     ("hearth-cachenode", ["--check", "--model-path", "{tiny}", "--advertise", "0.0.0.0:8"], 2,
      "--advertise: must name one address"),
     ("hearth", ["staus"], 2, "did you mean status?"),
     ("hearth", ["xyzzy"], 2, "unknown command 'xyzzy'"),
     ("hearth", [], 2, "subcommand is required"),
+    ("hearth", ["model"], 2, "hearth model: a subcommand is required: get, list"),
+    ("hearth", ["model", "gett", "x"], 2, "hearth model: unknown command 'gett', did you mean get?"),
+    ("hearth", ["up", "--modle", "tiny"], 2, "hearth up: unknown flag --modle, did you mean --model?"),
+    ("hearth", ["up", "--nodes", "0"], 2, "hearth up: --nodes"),
+    ("hearth", ["--json", "status"], 2, "hearth: unknown flag --json"),
+    ("hearth", ["drain", "a", "b"], 2, "hearth drain: unexpected argument 'b'"),
+    ("hearth", ["chat", "--router", "http://127.0.0.1:1/v1"], 2, "--router: leave out '/v1'"),
+    ("hearth", ["chat", "--router", "127.0.0.1:1"], 1, "`hearth up` starts a fleet"),
+    ("hearth", ["replay", "--router", "ftp://x:1", "--chats", "{chats}"], 2, "--router: 'ftp' is neither"),
+    ("hearth", ["replay", "--node", "x", "--chats", "{chats}"], 2, "--node: 'x'"),
+    ("hearth", ["replay", "--router", "http://127.0.0.1:1", "--chats", "{chats}"], 1, "127.0.0.1:1"),
+    ("hearth", ["bench", "router", "--bogus"], 2, "usage: hearth bench router"),
+    ("hearth", ["bench", "engine", "--bogus"], 2, "usage: hearth bench engine"),
     ("hearth", ["up", "--listen", "foo"], 2, "--listen: 'foo'"),
     ("hearth", ["up", "--listen", "127.0.0.1:0", "--model", "nope"], 2, "model 'nope'"),
     ("hearth", ["status", "--admin", "ftp://x:1"], 2, "'ftp' is neither http nor https"),
@@ -28,7 +45,9 @@ WRONG = [  # Program, arguments, exit code, a part of what it says.
     ("hearth", ["model", "make-tiny", "--force", "/dev/null"], 2, "is no regular file"),
     ("hearth", ["model", "make-tiny", "{tiny}"], 2, "--force writes over it"),
     ("hearth", ["model", "make-tiny", "--layers", "0", "{folder}/x"], 2, "--layers"),
+    ("hearth", ["model", "make-tiny", "--head-dim", "3", "{folder}/x"], 2, "--head-dim is 3"),
     ("hearth", ["model", "get", "nope"], 2, "model 'nope'"),
+    ("hearth", ["model", "info", "{text}"], 1, "not a GGUF file"),
 ]
 
 
@@ -49,7 +68,9 @@ def up_on_a_taken_port(folder):
         address = ready.split("//")[1].strip()
         second = run("hearth", "up", "--model", "tiny", "--listen", address)
         check(second.returncode == 1, f"exit code {second.returncode}")
-        check(address in second.stderr and "--listen" in second.stderr, second.stderr)
+        check(address in second.stderr and "with --listen" in second.stderr, second.stderr)
+        third = run("hearth", "up", "--listen", "127.0.0.1:0", "--admin-listen", address)
+        check(third.returncode == 1 and "with --admin-listen" in third.stderr, third.stderr)
         chat = subprocess.run([BIN / "hearth", "chat", "--router", f"http://{address}", "--max-tokens", "3"],
                               input=b"/help\nhello\n\xff\xfe\n/quit\n", capture_output=True, timeout=60)
         said = chat.stdout.decode(errors="replace")
@@ -67,20 +88,30 @@ def main():
         tiny = pathlib.Path(folder) / "tiny.gguf"
         check(run("hearth", "model", "make-tiny", tiny).returncode == 0, "make-tiny")
         check(run("hearth", "model", "make-tiny", "--force", tiny).returncode == 0, "make-tiny --force")
+        wide = pathlib.Path(folder) / "wide.gguf"
+        check(run("hearth", "model", "make-tiny", "--layers", "64", "--kv-heads", "4", "--head-dim", "64",
+                  wide).returncode == 0, "make-tiny of many layers")
+        places = {"tiny": tiny, "wide": wide, "folder": folder, "text": ROOT / "README.md",
+                  "chats": ROOT / "deploy" / "demo" / "chats.jsonl"}
         for program, arguments, code, part in WRONG:
-            words = [a.format(tiny=tiny, folder=folder) for a in arguments]
+            words = [a.format(**places) for a in arguments]
             done = run(program, *words)
             where = f"{program} {' '.join(words)}: {done.returncode} {done.stderr}"
             check(done.returncode == code, where)
             check(part in done.stderr + done.stdout, f"{where} lacks: {part}")
-            check(done.stderr.count("\n") <= 2, f"more than two lines: {where}")
+            lines = [line for line in done.stderr.splitlines() if "level=info" not in line]
+            check(len(lines) <= (4 if "usage:" in part else 1), f"more than a line: {where}")
         check(not (pathlib.Path(folder) / "x").exists(), "a refused model was written")
-        with open("/dev/full", "w") as full:
-            done = subprocess.run([BIN / "hearth", "model", "list"], stdout=full,
-                                  stderr=subprocess.PIPE, text=True)
-        check(done.returncode == 1 and "could not be written" in done.stderr, f"{done}")
+        for words in (["hearth", "model", "list"], ["hearth", "--help"], ["hearth-router", "--print-config"],
+                      ["hearth-router", "--help"], ["hearth-router", "--check"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([BIN / words[0], *words[1:]], stdout=full,
+                                      stderr=subprocess.PIPE, text=True)
+            check(done.returncode == 1 and "could not be written" in done.stderr, f"{done}")
         up_on_a_taken_port(folder)
-    for words, code in ((["bench", "foo"], 2), (["demo", "--bogus"], 2), (["demo", "--help"], 0)):
+    for words, code in ((["bench", "foo"], 2), (["demo", "--bogus"], 2), (["demo", "--help"], 0),
+                        (["build", "--bogus"], 2), (["build", "--target"], 2), (["fuzz", "--bogus"], 2),
+                        (["bogus"], 2), (["help"], 0)):
         done = subprocess.run([ROOT / "dev", *words], capture_output=True, text=True, timeout=60)
         check(done.returncode == code, f"./dev {words}: {done.returncode} {done.stderr}")
 

@@ -119,6 +119,13 @@ int count_instructions(pid_t pid) {
     return static_cast<int>(::syscall(SYS_perf_event_open, &attributes, pid, -1, -1, 0));
 }
 
+std::string last_line(const std::string& path) {
+    std::ifstream file(path);
+    std::string last;
+    for (std::string line; std::getline(file, line);) last = line;
+    return last.empty() ? "it said nothing" : last;
+}
+
 std::string first_word(const std::string& path) {
     std::ifstream file(path);
     std::string word;
@@ -154,7 +161,7 @@ Subject::Subject(const Recipe& recipe, const Bench& bench) : recipe_(recipe) {
     while (!can_connect(port_)) {
         const bool ended = ::waitpid(started_, nullptr, WNOHANG) != 0;
         if (ended || SystemClock::instance().now() > deadline)
-            die(recipe.name + " did not start; see " + base + ".log");
+            die(recipe.name + " did not start: " + last_line(base + ".log"));
         ::sched_yield();
     }
     find_worker();

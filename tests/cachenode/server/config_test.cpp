@@ -2,10 +2,17 @@
 #include "cachenode/config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
 #include <vector>
 
 namespace hearth {
 namespace {
+
+// Settings want a file that exists; what it holds shows only when it is loaded.
+constexpr const char* kModel = HEARTH_SOURCE_DIR "/README.md";
 
 // Exit code of parse(), -1 = go on; what it printed goes to `output`.
 int parse(NodeConfig& config, std::vector<const char*> arguments, std::string& output) {
@@ -23,12 +30,12 @@ TEST(NodeConfig, FlagsSetFields) {
     NodeConfig config;
     std::string output;
     EXPECT_EQ(parse(config,
-                    {"--model-path", "m.gguf", "--kv-memory", "2GiB", "--heartbeat-ms", "2s",
+                    {"--model-path", kModel, "--kv-memory", "2GiB", "--heartbeat-ms", "2s",
                      "--cache", "false", "--listen", "0.0.0.0:80", "--threads", "3"},
                     output),
               -1)
         << output;
-    EXPECT_EQ(config.model_path, "m.gguf");
+    EXPECT_EQ(config.model_path, kModel);
     EXPECT_EQ(config.kv_memory, 2LL << 30);
     EXPECT_EQ(config.heartbeat_ms, 2'000);
     EXPECT_FALSE(config.cache);
@@ -39,7 +46,7 @@ TEST(NodeConfig, FlagsSetFields) {
 TEST(NodeConfig, CheckIsEnoughForAGoodOne) {
     NodeConfig config;
     std::string output;
-    EXPECT_EQ(parse(config, {"--model-path", "m.gguf", "--check"}, output), 0) << output;
+    EXPECT_EQ(parse(config, {"--model-path", kModel, "--check"}, output), 0) << output;
 }
 
 TEST(NodeConfig, BadValuesAreNamed) {
@@ -48,6 +55,8 @@ TEST(NodeConfig, BadValuesAreNamed) {
     };
     const std::vector<Bad> table = {
         {"--model-path", "", "model_path"},
+        {"--model-path", "smollm2", "hearth model get smollm2"},
+        {"--model-path", "/dev/null", "neither a file nor a folder"},
         {"--advertise", "0.0.0.0:8101", "advertise"},
         {"--weights", "int2", "weights"},
         {"--listen", "nowhere", "listen"},
@@ -74,7 +83,7 @@ TEST(NodeConfig, BadValuesAreNamed) {
     for (const Bad& bad : table) {
         NodeConfig config;
         std::string output;
-        std::vector<const char*> arguments = {"--model-path", "m.gguf", bad.flag, bad.value};
+        std::vector<const char*> arguments = {"--model-path", kModel, bad.flag, bad.value};
         if (std::string_view(bad.flag) == "--model-path") arguments = {bad.flag, bad.value};
         EXPECT_EQ(parse(config, arguments, output), 2) << bad.flag << " " << bad.value;
         std::string said = output;
@@ -85,10 +94,24 @@ TEST(NodeConfig, BadValuesAreNamed) {
     }
 }
 
+TEST(NodeConfig, AMissingModelIsNamedWithItsPlaceInTheFile) {
+    NodeConfig config;
+    Options options("hearth-cachenode", "About.", {});
+    config.declare(options);
+    const std::string path = testing::TempDir() + "node-" + std::to_string(::getpid()) + ".yaml";
+    std::ofstream(path) << "node_id: n\nmodel_path: /no/such.gguf\n";
+    const char* const arguments[] = {"hearth-cachenode", "--config", path.c_str()};
+    const auto read = options.read(3, arguments);
+    std::remove(path.c_str());
+    ASSERT_FALSE(read.ok());
+    EXPECT_TRUE(read.error().message.starts_with(path + ":2:1: model_path: '/no/such.gguf'"))
+        << read.error().message;
+}
+
 TEST(NodeConfig, AnAddressThatRoutersCannotUseMustBeReplaced) {
     NodeConfig config;
     std::string output;
-    const std::vector<const char*> base = {"--model-path", "m.gguf",  "--listen",
+    const std::vector<const char*> base = {"--model-path", kModel,    "--listen",
                                            "0.0.0.0:80",   "--redis", "r:1"};
     EXPECT_EQ(parse(config, base, output), 2);
     EXPECT_NE(output.find("advertise"), std::string::npos) << output;

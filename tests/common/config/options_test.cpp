@@ -223,7 +223,7 @@ TEST_F(OptionsTest, FilesThatCannotBeRead) {
 TEST_F(OptionsTest, ErrorsOfVariablesNameThem) {
     variable("HEARTH_PORT", "70000");
     EXPECT_EQ(parse({}), 2);
-    EXPECT_EQ(err_, "hearth-test: HEARTH_PORT: port: must be from 1 to 65535, is 70000\n");
+    EXPECT_EQ(err_, "hearth-test: HEARTH_PORT: must be from 1 to 65535, is 70000\n");
     unsetenv("HEARTH_PORT");
     variable("HEARTH_UPSTREAMS", "a");
     EXPECT_EQ(parse({}), 2);
@@ -233,7 +233,7 @@ TEST_F(OptionsTest, ErrorsOfVariablesNameThem) {
 
 TEST_F(OptionsTest, ErrorsOfFlagsNameThem) {
     EXPECT_EQ(parse({"--port", "70000"}), 2);
-    EXPECT_EQ(err_, "hearth-test: --port: port: must be from 1 to 65535, is 70000\n");
+    EXPECT_EQ(err_, "hearth-test: --port: must be from 1 to 65535, is 70000\n");
     EXPECT_EQ(parse({"--prot", "5"}), 2);
     EXPECT_EQ(err_, "hearth-test: unknown flag --prot, did you mean --port?\n");
     EXPECT_EQ(parse({"--confg=x"}), 2);
@@ -335,6 +335,13 @@ TEST_F(OptionsTest, ReferenceListsEverySetting) {
 TEST_F(OptionsTest, CacheFolderFollowsTheEnvironment) {
     variable("XDG_CACHE_HOME", "/x");
     EXPECT_EQ(cache_folder(), "/x/hearth");
+    variable("XDG_CACHE_HOME", "x");
+    variable("HOME", "/h");
+    EXPECT_EQ(cache_folder(), "/h/.cache/hearth") << "a relative one is to be ignored";
+    for (const char* home : {"", "h"}) {
+        variable("HOME", home);
+        EXPECT_EQ(cache_folder(), "") << "no folder that others could write to stands in for it";
+    }
     variable("HEARTH_CACHE_FOLDER", "/c");
     EXPECT_EQ(cache_folder(), "/c");
     EXPECT_EQ(environment("HEARTH_SURELY_NOT_SET"), "");
