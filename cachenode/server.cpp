@@ -284,6 +284,10 @@ NodeRecord NodeServer::State::record() const {
     out.reusable_tokens = stats->reusable_tokens;
     out.prompt_tokens = stats->prompt_tokens_device + stats->prompt_tokens_disk +
                         stats->prompt_tokens_peer + stats->prompt_tokens_computed;
+    for (std::size_t i = 0; i < kMissReasonNames.size(); ++i) {
+        const auto found = stats->missed_tokens.find(kMissReasonNames[i]);
+        if (found != stats->missed_tokens.end()) out.missed_tokens[i] = found->second;
+    }
     return out;
 }
 

@@ -141,7 +141,8 @@ def recording_rules():
              f"1 - model:hearth_engine_reused_tokens:rate{window}"
              f" / (model:hearth_engine_reusable_tokens:rate{window} > 0)")
     rule("model:hearth_engine_ceiling:ratio_rate1h",
-         "sum by (cluster, model) (rate(hearth_engine_ceiling_tokens_total[1h]))"
+         "1 - sum by (cluster, model) "
+         "(rate(hearth_engine_missed_tokens_total{reason=~\"salt|declined\"}[1h]))"
          " / (model:hearth_engine_reusable_tokens:rate1h > 0)")
     rule("model_reason:hearth_engine_missed_tokens:rate5m",
          "sum by (cluster, model, reason) (rate(hearth_engine_missed_tokens_total[5m]))")

@@ -81,7 +81,8 @@ FLEET = [
               thresholds=[(None, "red"), (0, "orange"), (0.25, "green")], low=-1, high=1),
         Panel("Hit rate and ceiling", "percentunit",
               [(hit_rate(M), "hit rate"),
-               (f"sum(rate(hearth_engine_ceiling_tokens_total{{{M}}}{RATE})) / "
+               ("1 - sum(rate(hearth_engine_missed_tokens_total{" + M +
+                ',reason=~"salt|declined"}' + RATE + ")) / "
                 f"(sum(rate(hearth_engine_reusable_tokens_total{{{M}}}{RATE})) > 0)", "ceiling")],
               "The gap between the two lines is what more memory or steadier routing would give. "
               "The blue marks are changes of the members.", width=8, height=6, low=0, high=1,
@@ -99,6 +100,13 @@ FLEET = [
               [(per_second("hearth_engine_prompt_tokens_total", M, "source"), "{{source}}")],
               "Where the KV of prompts came from. More `computed` than new text needs is prefill "
               "work that a hit would have saved.", stack=True, low=0),
+        Panel("Token hit rate and its ceiling", "percentunit",
+              [(f'1 - sum(rate(hearth_engine_prompt_tokens_total{{{M},source="computed"}}{RATE})) / '
+                f'(sum(rate(hearth_engine_prompt_tokens_total{{{M}}}{RATE})) > 0)', "found"),
+               (f"sum(rate(hearth_engine_ceiling_tokens_total{{{M}}}{RATE})) / "
+                f"(sum(rate(hearth_engine_prompt_tokens_total{{{M}}}{RATE})) > 0)", "ceiling")],
+              "Of all prompt tokens, first turns and new text included: what other servers call "
+              "their hit rate. Compare it with its ceiling, not with 95 %.", low=0, high=1),
         Panel("Turns by outcome", "ops",
               [(per_second("hearth_engine_turns_total", M, "outcome"), "{{outcome}}")],
               "Many first turns are new chats, or clients whose session key changes from turn to "

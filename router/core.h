@@ -9,6 +9,7 @@
 #include "common/net/http_client.h"
 #include "common/redis/metadata_store.h"
 #include "router/admin/decision_log.h"
+#include "router/admin/history.h"
 #include "router/admin/drains.h"
 #include "router/admin/reload.h"
 #include "router/admission/admission.h"
@@ -45,6 +46,7 @@ struct RouterCore {
     Membership membership;
     Bindings bindings;
     DecisionLog decisions;
+    HitHistory history;
     DrainPace drain_pace;
     RouterMetrics metrics;
     Admission admission;

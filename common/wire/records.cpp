@@ -20,6 +20,10 @@ std::string text_of(double value) {
 // No count of ours comes near this; what does would overflow the sums that routers make of it.
 constexpr std::int64_t kNumberMax = 1'000'000'000'000'000;
 
+std::string missed_field(std::size_t reason) {
+    return std::string("missed_") + kMissReasonNames[reason];
+}
+
 // Reads named fields into places; remembers the first bad one.
 class Reader {
   public:
@@ -81,23 +85,26 @@ const char* to_string(NodeState state) {
 }
 
 FieldList to_fields(const NodeRecord& r) {
-    return {{"node_id", r.node_id},
-            {"generation", r.generation},
-            {"address", r.address},
-            {"state", to_string(r.state)},
-            {"model", r.model},
-            {"model_fingerprint", r.model_fingerprint},
-            {"weight", text_of(r.weight)},
-            {"queued_tokens", text_of(r.queued_tokens)},
-            {"prefill_tokens_per_s", text_of(r.prefill_tokens_per_s)},
-            {"running", text_of(r.running)},
-            {"waiting", text_of(r.waiting)},
-            {"kv_bytes_used", text_of(r.kv_bytes_used)},
-            {"kv_bytes_max", text_of(r.kv_bytes_max)},
-            {"reused_tokens", text_of(r.reused_tokens)},
-            {"reusable_tokens", text_of(r.reusable_tokens)},
-            {"prompt_tokens", text_of(r.prompt_tokens)},
-            {"started_ms", text_of(r.started_ms)}};
+    FieldList out{{"node_id", r.node_id},
+                  {"generation", r.generation},
+                  {"address", r.address},
+                  {"state", to_string(r.state)},
+                  {"model", r.model},
+                  {"model_fingerprint", r.model_fingerprint},
+                  {"weight", text_of(r.weight)},
+                  {"queued_tokens", text_of(r.queued_tokens)},
+                  {"prefill_tokens_per_s", text_of(r.prefill_tokens_per_s)},
+                  {"running", text_of(r.running)},
+                  {"waiting", text_of(r.waiting)},
+                  {"kv_bytes_used", text_of(r.kv_bytes_used)},
+                  {"kv_bytes_max", text_of(r.kv_bytes_max)},
+                  {"reused_tokens", text_of(r.reused_tokens)},
+                  {"reusable_tokens", text_of(r.reusable_tokens)},
+                  {"prompt_tokens", text_of(r.prompt_tokens)},
+                  {"started_ms", text_of(r.started_ms)}};
+    for (std::size_t i = 0; i < kMissReasonNames.size(); ++i)
+        out.emplace_back(missed_field(i), text_of(r.missed_tokens[i]));
+    return out;
 }
 
 FieldList to_fields(const SessionRecord& r) {
@@ -133,6 +140,8 @@ Result<NodeRecord> node_record_from(const FieldList& fields) {
     in.read("reused_tokens", r.reused_tokens);
     in.read("reusable_tokens", r.reusable_tokens);
     in.read("prompt_tokens", r.prompt_tokens);
+    for (std::size_t i = 0; i < kMissReasonNames.size(); ++i)
+        in.read(missed_field(i).c_str(), r.missed_tokens[i]);
     in.read("started_ms", r.started_ms);
     if (!in.error().empty()) return make_error(ErrorCode::kCorrupt, in.error());
     return r;

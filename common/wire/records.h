@@ -1,6 +1,7 @@
 // NodeRecord and SessionRecord: what nodes publish and routers read; the fields of Redis hashes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -12,6 +13,11 @@ namespace hearth {
 
 enum class NodeState { kStarting, kReady, kDraining };
 const char* to_string(NodeState state);
+
+// Why a reusable token was computed again (design §7), in the order of NodeRecord::missed_tokens.
+inline constexpr std::array<const char*, 9> kMissReasonNames = {"rerouted",  "evicted", "expired",
+                                                                "diverged",  "salt",    "capacity",
+                                                                "node_lost", "corrupt", "declined"};
 
 struct NodeRecord {
     std::string node_id;     // Stable name; placement hashes it.
@@ -27,6 +33,7 @@ struct NodeRecord {
     std::int64_t waiting = 0;
     std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
     std::int64_t reused_tokens = 0, reusable_tokens = 0, prompt_tokens = 0;  // Lifetime counters.
+    std::array<std::int64_t, kMissReasonNames.size()> missed_tokens{};
     std::int64_t started_ms = 0;  // Unix time of this generation's start; 0 = unknown.
 };
 

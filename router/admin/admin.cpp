@@ -6,6 +6,8 @@
 
 #include "common/base/log.h"
 #include "common/wire/api_key.h"
+#include "common/wire/fleet_secret.h"
+#include "router/admin/console.h"
 #include "router/admin/drains.h"
 #include "router/admin/erase.h"
 #include "router/admin/query.h"
@@ -59,6 +61,24 @@ Task<void> get_nodes(Call& call) {
             node.as_object()["drain"] = view(drain_state(*call.core, id));
     }
     co_await answer(call, std::move(body));
+}
+
+Task<void> get_history(Call& call) {
+    json::object body = view(call.core->history);
+    co_await answer(call, std::move(body));
+}
+
+// Shows nothing by itself, so it needs no token: the page asks for it.
+Task<void> get_console(Call& call) {
+    HeaderList headers{{"content-type", "text/html; charset=utf-8"},
+                       {"cache-control", "no-store"},
+                       {"x-content-type-options", "nosniff"},
+                       {"referrer-policy", "no-referrer"},
+                       {"content-security-policy",
+                        "default-src 'none'; style-src 'unsafe-inline'; script-src "
+                        "'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+                        "form-action 'none'; frame-ancestors 'none'"}};
+    (void)co_await call.exchange.respond(200, std::move(headers), console_page());
 }
 
 // POST .../drain and .../undrain.
@@ -254,12 +274,16 @@ Task<void> put_log_level(Call& call) {
     co_await get_log_level(call);
 }
 
+constexpr std::string_view kConsolePath = "/";
+
 struct Route {
     std::string_view method, prefix, suffix;  // Between them is Call::name; none if suffix is "$".
     Task<void> (*serve)(Call&);
 };
-constexpr std::array<Route, 14> kRoutes = {{
+constexpr std::array<Route, 16> kRoutes = {{
+    {"GET", kConsolePath, "$", &get_console},
     {"GET", "/admin/v1/nodes", "$", &get_nodes},
+    {"GET", "/admin/v1/history", "$", &get_history},
     {"POST", "/admin/v1/nodes/", "/drain", &post_drain},
     {"POST", "/admin/v1/nodes/", "/undrain", &post_undrain},
     {"GET", "/admin/v1/explain", "$", &get_explain},
@@ -281,6 +305,20 @@ bool fits(const Route& route, std::string_view path) {
            path.starts_with(route.prefix) && path.ends_with(route.suffix);
 }
 
+// A page from elsewhere that a browser on this machine has open must not reach a listener on
+// loopback: its requests name their origin, and a name that was bent to us is not ours.
+bool is_from_elsewhere(const RouterCore& core, const RequestHead& head) {
+    const std::string_view host = head.find("host");
+    const bool local = is_loopback(host) || host.starts_with("localhost:") || host == "localhost";
+    if (core.config->admin_token.empty() && !local) return true;
+    const std::string_view origin = head.find("origin");
+    if (!origin.empty() && origin != "http://" + std::string(host) &&
+        origin != "https://" + std::string(host))
+        return true;
+    const std::string_view site = head.find("sec-fetch-site");
+    return !site.empty() && site != "same-origin" && site != "none";
+}
+
 bool may_enter(const RouterCore& core, const RequestHead& head) {
     const std::string& token = core.config->admin_token;
     if (token.empty()) return true;
@@ -292,7 +330,13 @@ bool may_enter(const RouterCore& core, const RequestHead& head) {
 Task<void> serve_admin(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
     Call call{core, exchange, {}};
     const RequestHead& head = exchange.head();
-    if (!may_enter(*core, head)) {
+    if (is_from_elsewhere(*core, head)) {
+        co_await fail(call, 403, "other_origin",
+                      "without a token the admin API is for this machine's own programs and pages; "
+                      "give it an address of loopback");
+        co_return;
+    }
+    if (head.path != kConsolePath && !may_enter(*core, head)) {
         co_await fail(call, 401, "unauthorized",
                       "the admin API wants `authorization: Bearer TOKEN`");
         co_return;

@@ -98,6 +98,21 @@ std::string why(const Explanation& explanation) {
     return "unknown";
 }
 
+json::object view(const HitHistory& history) {
+    json::array samples;
+    for (const HitSample& sample : history.samples()) {
+        json::object missed;
+        for (std::size_t i = 0; i < sample.missed.size(); ++i)
+            if (sample.missed[i] > 0) missed[kMissReasonNames[i]] = sample.missed[i];
+        samples.push_back(json::object{{"at_ms", sample.at_ms},
+                                       {"reused", sample.reused},
+                                       {"reusable", sample.reusable},
+                                       {"ceiling", sample.ceiling()},
+                                       {"missed", std::move(missed)}});
+    }
+    return {{"interval_ms", HitHistory::kIntervalMs}, {"samples", std::move(samples)}};
+}
+
 json::object view(const Members& members, const std::string& cluster, bool directory_up) {
     json::array nodes;
     for (const Member& member : members.members) nodes.push_back(view(member));

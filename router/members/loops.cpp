@@ -82,6 +82,7 @@ Task<void> probe_nodes(std::shared_ptr<RouterCore> core) {
             core->background.start(probe_node(core, member));
         }
         note_panics(*core, *members);
+        core->history.note(*members, core->clock.unix_now());
         more = co_await core->background.pause(std::min(interval, milliseconds(100)));
     }
 }

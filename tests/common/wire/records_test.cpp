@@ -28,6 +28,7 @@ NodeRecord some_node(Rng& rng) {
     r.reused_tokens = number();
     r.reusable_tokens = number();
     r.prompt_tokens = number();
+    for (std::int64_t& missed : r.missed_tokens) missed = number();
     return r;
 }
 
@@ -44,6 +45,7 @@ TEST(Records, NodeGoesThereAndBack) {
         EXPECT_EQ(back->prefill_tokens_per_s, r.prefill_tokens_per_s);
         EXPECT_EQ(back->state, r.state);
         EXPECT_EQ(back->prompt_tokens, r.prompt_tokens);
+        EXPECT_EQ(back->missed_tokens, r.missed_tokens);
     }
 }
 

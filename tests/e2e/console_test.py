@@ -1,0 +1,106 @@
+"""The console in a real browser: a node that dies shows, a drain, a session, what-if; axe-core agrees.
+
+Wants Playwright for Python, Debian's chromium, and for the last part AXE, the path of axe.min.js.
+Pictures go to the folder CONSOLE_PICTURES, if that is given.
+"""
+
+import os
+import shutil
+import signal
+import time
+
+from fleet import BIN, Fleet, chat, check, request, skip, wait_until
+
+try:
+    from playwright.sync_api import sync_playwright
+except ImportError:
+    skip("Playwright is not installed: the console was not opened in a browser")
+
+
+def guarded(admin):
+    """What a browser must not be talked into."""
+    page, _, text = request(admin, "GET", "/")
+    check(page == 200 and b"<title>Hearth</title>" in text, f"HTTP {page}")
+    path = "/admin/v1/nodes/node-0/drain"
+    for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"},
+                    {"host": "evil.example:80"}):
+        status = request(admin, "POST", path, "", headers)[0]
+        check(status == 403, f"{headers}: HTTP {status}")
+
+
+def main():
+    chromium = shutil.which("chromium")
+    if not chromium:
+        skip("chromium is not installed: the console was not opened in a browser")
+    pictures = os.environ.get("CONSOLE_PICTURES")
+    with Fleet() as fleet, sync_playwright() as play:
+        fleet.start_redis()
+        for n in range(3):
+            fleet.start_node(f"node-{n}")
+        router = fleet.start_router("router", "--health-interval-ms", "500ms")
+        fleet.wait_members(router, 3)
+        admin = next(word.split("=")[1] for line in open(fleet.path("router.log"), encoding="utf-8")
+                     for word in line.split() if word.startswith("admin=127."))
+        guarded(admin)
+        for session in range(24):
+            messages = [{"role": "system", "content": "You keep a lighthouse. " * 30}]
+            for turn in range(3):
+                messages.append({"role": "user", "content": f"Tell me of ship {turn}."})
+                answer, _ = chat(router, messages, f"visitor-{session}", max_tokens=6)
+                messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})
+        browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        failures = []
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.on("console", lambda m: failures.append(m.text) if m.type == "error" else None)
+        page.goto(f"http://{admin}/")
+        page.wait_for_selector("tr[data-node=node-2] .active")
+
+        page.fill("#key", "visitor-3")
+        page.click("#find button")
+        page.wait_for_selector("#found table")
+        check("next turn goes to" in page.inner_text("#found"), page.inner_text("#found"))
+        page.locator("#weights input").first.focus()
+        for _ in range(10):
+            page.keyboard.press("ArrowLeft")
+        page.fill("#joins", "1")
+        page.click("#what button")
+        page.wait_for_selector("#moves table")
+        check("new-1" in page.inner_text("#moves"), page.inner_text("#moves"))
+
+        page.click("tr[data-node=node-1] button")
+        page.wait_for_selector("tr[data-node=node-1] .draining")
+        for session in range(24):  # Its sessions move with their next turns.
+            chat(router, [{"role": "user", "content": "And now?"}], f"visitor-{session}", max_tokens=2)
+        page.wait_for_selector("tr[data-node=node-1] >> text=0 sessions left", timeout=20_000)
+        page.click("tr[data-node=node-1] button")
+        page.wait_for_selector("tr[data-node=node-1] .active")
+
+        if os.environ.get("AXE"):
+            page.evaluate(open(os.environ["AXE"], encoding="utf-8").read())  # The page allows no other script.
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                found = page.evaluate("axe.run()")["violations"]
+                bad = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found
+                       if v["impact"] in ("serious", "critical")]
+                check(not bad, f"axe-core, {scheme}: {bad}")
+        if pictures:  # Once the hour has its first samples.
+            wait_until(lambda: page.inner_text("#rate") != "–", "the hit rate is shown", 40)
+            for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": 1000})
+                page.screenshot(path=f"{pictures}/console-{scheme}-{width}.png", full_page=True)
+            wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+            check(not wide, "the page is wider than a phone")
+
+        fleet.kill("node-0", signal.SIGKILL)
+        killed = time.monotonic()
+        page.wait_for_selector("tr[data-node=node-0] .ejected", timeout=10_000)
+        print(f"a node that was killed showed after {time.monotonic() - killed:.1f} s")
+        browser.close()
+        check(not failures, f"the browser says: {failures}")
+    if not os.environ.get("AXE"):
+        skip("AXE is not given: accessibility was not looked at")
+
+
+main()
