@@ -23,7 +23,9 @@ struct ChatFlags {
 
 constexpr const char* kChatHelp =
     "/quit, an empty line or Ctrl-D ends; /help shows this. Everything else is said to the model,\n"
-    "with all that was said before; the line after each reply tells which node had how much of it.";
+    "with all that was said before; the line after each reply tells which node took the turn, "
+    "why,\n"
+    "and how much of the dialogue it still had. More: `hearth explain SESSION --source header`.";
 
 // A session key that two chats started at different times do not share.
 std::string fresh_session(const Clock& clock) {
@@ -58,8 +60,10 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
     }
     if (flags.turn.session.empty()) flags.turn.session = fresh_session(clock);
     std::printf(
-        "%smodel %s through %s://%s; /help lists commands; an empty line or Ctrl-D ends%s\n", dim,
-        flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(), plain);
+        "%smodel %s through %s://%s, session %s; /help lists commands; an empty line or Ctrl-D "
+        "ends%s\n",
+        dim, flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(),
+        flags.turn.session.c_str(), plain);
     std::vector<Message> dialogue;
     if (!flags.system.empty()) dialogue.push_back({"system", flags.system});
     bool any_failed = false;
@@ -69,7 +73,8 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
         std::string line;
         if (!std::getline(std::cin, line) || line.empty() || line == "/quit") break;
         if (line.front() == '/') {
-            std::printf("%s%s%s\n", dim, kChatHelp, plain);
+            const char* unknown = line == "/help" ? "" : "no such command, and not sent. ";
+            std::printf("%s%s%s%s\n", dim, unknown, kChatHelp, plain);
             continue;
         }
         if (to_valid_utf8(line) != line) {
@@ -92,9 +97,10 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
             continue;
         }
         std::printf(
-            "\n%s[turn %d: node %s (%s), %lld of %lld prompt tokens cached, TTFT %.0f ms]%s\n", dim,
-            turn, r.node.c_str(), r.reason.c_str(), static_cast<long long>(r.cached_tokens),
-            static_cast<long long>(r.prompt_tokens), r.ttft_ms, plain);
+            "\n%s[turn %d: node %s (%s), %lld of %lld prompt tokens cached, TTFT %.0f ms%s]%s\n",
+            dim, turn, r.node.c_str(), r.reason.c_str(), static_cast<long long>(r.cached_tokens),
+            static_cast<long long>(r.prompt_tokens), r.ttft_ms,
+            r.finish_reason == "length" ? "; cut at --max-tokens" : "", plain);
         dialogue.push_back({"assistant", r.text});
         ++turn;
     }

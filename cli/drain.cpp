@@ -43,10 +43,11 @@ Result<json::object> pick(const json::object& answer, const std::string& node) {
 std::string progress_of(const json::object& drain) {
     char text[128];
     const json::value* eta = drain.if_contains("eta_s");
-    std::snprintf(text, sizeof(text), "%.0f turns running, %.0f sessions not moved yet",
-                  number_at(drain, "turns"), number_at(drain, "sessions"));
+    const double turns = number_at(drain, "turns"), sessions = number_at(drain, "sessions");
+    std::snprintf(text, sizeof(text), "%.0f turn%s running, %.0f session%s not moved yet", turns,
+                  turns == 1 ? "" : "s", sessions, sessions == 1 ? "" : "s");
     std::string out = text;
-    if (eta != nullptr && eta->is_number() && number_at(drain, "sessions") > 0) {
+    if (eta != nullptr && eta->is_number() && sessions > 0) {
         std::snprintf(text, sizeof(text), ", about %.0f s left",
                       std::ceil(number_at(drain, "eta_s")));
         out += text;

@@ -30,12 +30,32 @@ void add_session_flags(CLI::App& sub, SessionFlags& flags) {
     add_admin_flags(sub, flags.admin);
 }
 
+// Hex digits name a session by themselves; a client's key does only with its source.
+bool needs_source(const SessionFlags& flags) {
+    const bool hex = flags.key.size() == 32 &&
+                     flags.key.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+    if (hex || !flags.source.empty()) return false;
+    std::fprintf(stderr,
+                 "hearth: '%s' is a key as clients send it: say where, such as --source header\n",
+                 flags.key.c_str());
+    return true;
+}
+
 std::string parameters(const SessionFlags& flags) {
     std::string out;
     if (!flags.source.empty()) out += "source=" + percent_encoded(flags.source);
     if (!flags.tenant.empty())
         out += (out.empty() ? "" : "&") + ("tenant=" + percent_encoded(flags.tenant));
     return out;
+}
+
+// A number that may be unknown, as a table's cell.
+std::string cell(const json::object& object, const char* key) {
+    const json::value* value = object.if_contains(key);
+    if (value == nullptr || !value->is_number()) return "-";
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f", number_at(object, key));
+    return text;
 }
 
 void show_order(const json::object& answer) {
@@ -48,7 +68,7 @@ void show_order(const json::object& answer) {
         std::printf("%4.0f  %-20s %7.2f %7s %9.2f %9s\n", number_at(node, "rank"),
                     text_at(node, "node").c_str(), number_at(node, "weight"),
                     text_at(node, "usable") == "true" ? "yes" : "no", number_at(node, "load"),
-                    text_at(node, "wait_ms").c_str());
+                    cell(node, "wait_ms").c_str());
     }
 }
 
@@ -103,6 +123,8 @@ void add_explain(CLI::App& app, int& exit_code) {
         "Examples:\n  hearth explain chat-42 --source header\n"
         "  hearth explain 0123456789abcdef0123456789abcdef --json");
     sub->callback([flags, &exit_code] {
+        exit_code = 2;
+        if (needs_source(*flags)) return;
         const std::string more = parameters(*flags);
         const Question question{"GET", "/admin/v1/explain?key=" + percent_encoded(flags->key) +
                                            (more.empty() ? "" : "&" + more)};
@@ -117,6 +139,8 @@ void add_sessions(CLI::App& app, int& exit_code) {
     add_session_flags(*sub, *flags);
     sub->footer("Example:\n  hearth sessions chat-42 --source header");
     sub->callback([flags, &exit_code] {
+        exit_code = 2;
+        if (needs_source(*flags)) return;
         const std::string more = parameters(*flags);
         const Question question{"GET", "/admin/v1/sessions/" + percent_encoded(flags->key) +
                                            (more.empty() ? "" : "?" + more)};

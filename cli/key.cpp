@@ -32,6 +32,7 @@ int print_hash(std::string key) {
 void add_key(CLI::App& app, int& exit_code) {
     CLI::App* key = app.add_subcommand("key", "API keys of the router's tenants");
     key->require_subcommand(1);
+    key->footer("Examples:\n  hearth key new\n  hearth key hash < key.txt");
     CLI::App* fresh =
         key->add_subcommand("new", "A new key for the client, its hash for the config");
     fresh->callback([&exit_code] { exit_code = print_new(); });

@@ -28,8 +28,10 @@ int main(int argc, char** argv) {
         "  hearth up --nodes 3 --model smollm2      a whole fleet in one process\n"
         "  hearth chat --router 127.0.0.1:8080      talk to it\n"
         "  hearth status --admin 127.0.0.1:8081     who is up, and what the hit rate is\n"
+        "  hearth explain chat-42 --source header   where its next turn goes, and why\n"
+        "  hearth drain node-2 --wait               take a node out of service\n"
         "  hearth replay --router 127.0.0.1:8080 --chats chats.jsonl\n"
-        "Each subcommand has its own --help. Exit codes: 0 ok, 1 failed, 2 usage.");
+        "Each subcommand has its own --help. Exit codes: 0 ok, 1 failed, 2 usage or settings.");
 
     int exit_code = 0;
     hearth::cli::add_up(app, exit_code);

@@ -148,6 +148,9 @@ void add_model(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<Flags>();
     CLI::App* model = app.add_subcommand("model", "Get, make and inspect models");
     model->require_subcommand(1);
+    model->footer(
+        "Models are kept in $HEARTH_CACHE_FOLDER, else ~/.cache/hearth.\n"
+        "Examples:\n  hearth model list\n  hearth model get smollm2\n  hearth model info tiny");
 
     CLI::App* get_app =
         model->add_subcommand("get", "Print a model's path, downloading it if needed");

@@ -12,6 +12,10 @@ namespace {
 namespace json = boost::json;
 
 void show_config(const json::object& answer) {
+    if (answer.at("settings").as_array().empty()) {
+        std::printf("no settings are kept: this router was started by `hearth up`\n");
+        return;
+    }
     std::printf("hash %s\n\n", text_at(answer, "hash").c_str());
     for (const json::value& entry : answer.at("settings").as_array()) {
         const json::object& setting = entry.as_object();

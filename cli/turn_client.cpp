@@ -174,6 +174,9 @@ Task<Result<std::vector<std::string>>> list_models(HttpClient& client, std::stri
         co_return make_error(
             answer.error().code,
             answer.error().message + "; `hearth up` starts a fleet, --router says where one is");
+    if (answer->status == 404)
+        co_return make_error(ErrorCode::kUnavailable,
+                             host_port + " serves no models; is it an admin listener?");
     if (answer->status != 200)
         co_return make_error(ErrorCode::kUnavailable,
                              "GET http://" + host_port + "/v1/models: HTTP " +
