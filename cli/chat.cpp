@@ -27,6 +27,14 @@ constexpr const char* kChatHelp =
     "why,\n"
     "and how much of the dialogue it still had. More: `hearth explain SESSION --source header`.";
 
+// What to say in place of sending the line; empty: send it.
+std::string not_sent(const std::string& line) {
+    if (line == "/help") return kChatHelp;
+    if (line.front() == '/') return std::string("no such command, and not sent. ") + kChatHelp;
+    if (to_valid_utf8(line) == line) return {};
+    return "[not sent: this is not UTF-8; set the terminal to UTF-8]";
+}
+
 // A session key that two chats started at different times do not share.
 std::string fresh_session(const Clock& clock) {
     const auto when = static_cast<std::uint64_t>(clock.unix_now());
@@ -72,14 +80,8 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
         std::fflush(stdout);
         std::string line;
         if (!std::getline(std::cin, line) || line.empty() || line == "/quit") break;
-        if (line.front() == '/') {
-            const char* unknown = line == "/help" ? "" : "no such command, and not sent. ";
-            std::printf("%s%s%s%s\n", dim, unknown, kChatHelp, plain);
-            continue;
-        }
-        if (to_valid_utf8(line) != line) {
-            std::printf("%s[not sent: this is not UTF-8; set the terminal to UTF-8]%s\n", dim,
-                        plain);
+        if (const std::string instead = not_sent(line); !instead.empty()) {
+            std::printf("%s%s%s\n", dim, instead.c_str(), plain);
             continue;
         }
         dialogue.push_back({"user", line});

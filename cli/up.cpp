@@ -95,7 +95,7 @@ Task<int> serve(asio::io_context& io, RouterServer& router,
         co_return 1;
     }
     std::fprintf(stderr,
-                 "admin  http://%s\n"
+                 "admin  http://%s/   (the console)\n"
                  "try    hearth chat --router %s   and   hearth status --admin %s\n",
                  router.admin_endpoint().c_str(), router.endpoint().c_str(),
                  router.admin_endpoint().c_str());

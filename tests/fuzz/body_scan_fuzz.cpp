@@ -1,7 +1,5 @@
 // Fuzz target of the body scan: pieces give what the whole gives, and an accepted body is an
-// object. Build: clang++ -std=c++20 -fsanitize=fuzzer,address,undefined -I. router/body_scan.cpp
-// router/json_scanner.cpp common/wire/digest.cpp common/base/base.cpp
-// tests/fuzz/body_scan_fuzz.cpp -lcrypto
+// object. Build and run: ./dev fuzz body_scan
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,6 +1,5 @@
 // Fuzz entry of the HTTP readers: heads both ways, chunked bodies, server-sent events.
-// clang++ -std=c++20 -g -fsanitize=fuzzer,address,undefined -I. tests/fuzz/http_head_fuzz.cpp
-//     common/net/http_head.cpp common/net/chunked.cpp common/net/sse.cpp common/base/base.cpp
+// Build and run: ./dev fuzz http_head
 #include <cstddef>
 #include <cstdint>
 #include <string>
