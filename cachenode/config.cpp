@@ -36,6 +36,17 @@ Result<void> address(std::string_view field, const std::string& value) {
     return {};
 }
 
+// An address that stands for all of the machine's: 0.0.0.0, [::], or another way to write zeros.
+bool everywhere(const std::string& place) {
+    const auto parts = split_host_port(place);
+    return parts.ok() && parts->first.find_first_not_of("0.:") == std::string::npos;
+}
+
+std::uint16_t port_of(const std::string& place) {
+    const auto parts = split_host_port(place);
+    return parts.ok() ? parts->second : std::uint16_t{0};
+}
+
 // Like certificates, models are looked for by --check, which so belongs on the node's own machine.
 Result<void> model(const char* field, const std::string& path) {
     std::error_code ignored;
@@ -68,10 +79,8 @@ Result<void> check(const NodeConfig& config) {
     if (auto ok = address("advertise", config.advertise); !ok) return ok;
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();
     if (auto ok = config.redis.check(); !ok) return ok;
-    const auto everywhere = [](const std::string& place) {
-        return place.starts_with("0.0.0.0:") || place.starts_with("[::]:");
-    };
-    if (everywhere(config.advertise))
+    if (!config.advertise.empty() &&
+        (everywhere(config.advertise) || port_of(config.advertise) == 0))
         return bad("advertise", "must name one address that routers can connect to");
     if (everywhere(config.listen) && config.redis.used() && config.advertise.empty())
         return bad("advertise", "is required when `listen` names no address that routers can use");

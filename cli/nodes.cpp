@@ -26,12 +26,16 @@ void show_nodes(const json::object& answer) {
         if (!entry.is_object()) continue;
         const json::object& node = entry.as_object();
         const std::string generation = text_at(node, "generation");
-        std::printf("%-16s %-22s %-20s %-17s %-8s %7.2f %7.2f %9.0f %7.0f %7.0f\n",
+        const bool silent = generation.empty();  // Not one of ours: it publishes nothing.
+        const auto told = [&node, silent](const char* key) {
+            return silent ? "-" : text_at(node, key);
+        };
+        std::printf("%-16s %-22s %-20s %-17s %-8s %7.2f %7.2f %9.0f %7s %7s\n",
                     text_at(node, "id").c_str(), text_at(node, "address").c_str(),
-                    state_of(node).c_str(), generation.empty() ? "-" : generation.c_str(),
+                    state_of(node).c_str(), silent ? "-" : generation.c_str(),
                     text_at(node, "source").c_str(), number_at(node, "weight"),
-                    number_at(node, "load"), number_at(node, "in_flight"),
-                    number_at(node, "running"), number_at(node, "waiting"));
+                    number_at(node, "load"), number_at(node, "in_flight"), told("running").c_str(),
+                    told("waiting").c_str());
     }
 }
 

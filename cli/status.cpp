@@ -29,8 +29,9 @@ void print_table(const json::object& answer) {
         const json::object& n = entry.as_object();
         const auto* healthy = n.if_contains("healthy");
         char kv[32];
-        std::snprintf(kv, sizeof(kv), "%.0f/%.0f", number_at(n, "kv_bytes_used") / (1 << 20),
-                      number_at(n, "kv_bytes_max") / (1 << 20));
+        const double kv_max = number_at(n, "kv_bytes_max");  // 0: a server that says nothing.
+        std::snprintf(kv, sizeof(kv), kv_max > 0 ? "%.0f/%.0f" : "-",
+                      number_at(n, "kv_bytes_used") / (1 << 20), kv_max / (1 << 20));
         std::printf("%-14s %-22s %-9s %-8s %7.0f %7.0f %14s %9s %9.0f\n", text_at(n, "id").c_str(),
                     text_at(n, "address").c_str(), text_at(n, "state").c_str(),
                     healthy && healthy->is_bool() && healthy->as_bool() ? "yes" : "no",

@@ -78,6 +78,8 @@ Result<std::pair<std::string, std::uint16_t>> split_host_port(std::string_view t
         host = host.substr(1, host.size() - 2);
     else if (host.find_first_of("[]:") != std::string_view::npos)
         return error;
+    // "*:80" is somebody's wildcard, "http://h:80" a URL: neither is a name to look up.
+    if (host.find_first_of("*/@, \t\"'") != std::string_view::npos) return error;
     std::uint16_t port = 0;
     const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), port);
     if (host.empty() || digits.empty() || end.ec != std::errc{} ||

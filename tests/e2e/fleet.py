@@ -191,6 +191,15 @@ class Fleet:
         wait_until(lambda: request(address, "GET", "/ready")[0] == 200, f"{name} is ready")
         return address
 
+    def hearth(self, router, *words):
+        """What a hearth command says to a router's admin listener; it must end with 0."""
+        with open(self.path(router + ".log"), encoding="utf-8") as log:
+            admin = log.read().split(" admin=")[1].split()[0]
+        done = subprocess.run([BIN / "hearth", *words, "--admin", admin], capture_output=True,
+                              text=True, timeout=60)
+        check(done.returncode == 0, f"hearth {words}: {done.returncode} {done.stderr}")
+        return done.stdout
+
     def wait_members(self, router, count):
         wait_until(lambda: metric(router, "hearth_router_node_health") >= count,
                    f"the router sees {count} healthy nodes")

@@ -19,10 +19,12 @@ def main():
             if turn == 6:
                 wait_until(lambda: metric(router, "hearth_directory_up") == 0,
                            "the router says Redis is down")
+                check("metadata store down" in fleet.hearth("router", "status"), "status says so too")
                 fleet.start_redis(int(fleet.redis.rsplit(":", 1)[1]))  # With an empty memory.
             if turn == 7:
                 wait_until(lambda: metric(router, "hearth_directory_up") == 1,
                            "the router says Redis is back")
+                check("metadata store up" in fleet.hearth("router", "status"), "status says so too")
             for session, messages in dialogues.items():
                 messages.append({"role": "user", "content": f"Turn {turn} of {session}: hello there."})
                 answer, headers = chat(router, messages, session, max_tokens=8)

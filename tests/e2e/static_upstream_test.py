@@ -4,7 +4,7 @@ import http.server
 import json
 import threading
 
-from fleet import Fleet, chat, check, route
+from fleet import Fleet, chat, check, route, wait_until
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
@@ -13,8 +13,9 @@ class Upstream(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer(200, {"object": "list", "data": [{"id": "foreign", "object": "model",
-                                                      "created": 1, "owned_by": "x"}]})
+        sick = getattr(self.server, "sick", False)
+        model = {"id": "foreign", "object": "model", "created": 1, "owned_by": "x"}
+        self.answer(500 if sick else 200, {"object": "list", "data": [model]})
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
@@ -54,6 +55,13 @@ def main():
                 node = route(headers)["node"]
                 check(where.setdefault(s, node) == node, f"session {s} moved")
         check(len(set(where.values())) == 3, f"30 sessions on {set(where.values())}")
+        status = fleet.hearth("router-0", "status")
+        check("metadata store not used" in status, status)
+        check(len([line for line in fleet.hearth("router-0", "nodes").splitlines() if " static " in line]) == 3,
+              "nodes that no registry knows are listed")
+        servers[1].sick = True
+        wait_until(lambda: " ejected (" in fleet.hearth("router-0", "nodes").splitlines()[2],
+                   "a server whose probes fail shows as ejected")
 
 
 main()

@@ -36,8 +36,9 @@ TEST(SplitHostPort, TakesNamesAndAddresses) {
 }
 
 TEST(SplitHostPort, ErrorNamesTheText) {
-    for (const char* text : {"", "host", ":80", "host:", "host:x", "host:80x", "host:65536",
-                             "host:-1", "::1:80", "[::1]", "[]:80", "[::1:80", "a]:80"}) {
+    for (const char* text :
+         {"", "host", ":80", "host:", "host:x", "host:80x", "host:65536", "host:-1", "::1:80",
+          "[::1]", "[]:80", "[::1:80", "a]:80", "*:80", "http://h:80", "a b:80", "'h':80"}) {
         const auto split = split_host_port(text);
         ASSERT_FALSE(split.ok()) << text;
         EXPECT_NE(split.error().message.find("'" + std::string(text) + "'"), std::string::npos);
