@@ -127,7 +127,7 @@ def dashboard(board):
 
 def recording_rules():
     lines = ["# Reused and reusable tokens by window; the alerts and the fleet dashboard read these.",
-             "# Written by dashboards/make.py.", "groups:", "- name: hearth.hit-rate",
+             "# Written by dashboards/make.py.", "groups:", "- name: hearth.recording",
              "  interval: 30s", "  rules:"]
 
     def rule(name, expr):
