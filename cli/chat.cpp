@@ -30,7 +30,7 @@ constexpr const char* kChatHelp =
 // What to say in place of sending the line; empty: send it.
 std::string not_sent(const std::string& line) {
     if (line == "/help") return kChatHelp;
-    if (line.front() == '/') return std::string("no such command, and not sent. ") + kChatHelp;
+    if (line.front() == '/') return std::string("no such command, and not sent\n") + kChatHelp;
     if (to_valid_utf8(line) == line) return {};
     return "[not sent: this is not UTF-8; set the terminal to UTF-8]";
 }
@@ -67,11 +67,9 @@ Task<int> chat(asio::io_context& io, ChatFlags flags) {
         flags.turn.model = models->front();
     }
     if (flags.turn.session.empty()) flags.turn.session = fresh_session(clock);
-    std::printf(
-        "%smodel %s through %s://%s, session %s; /help lists commands; an empty line or Ctrl-D "
-        "ends%s\n",
-        dim, flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(),
-        flags.turn.session.c_str(), plain);
+    std::printf("%smodel %s through %s://%s, session %s; /help for help, Ctrl-D ends%s\n", dim,
+                flags.turn.model.c_str(), url->scheme.c_str(), flags.turn.router.c_str(),
+                flags.turn.session.c_str(), plain);
     std::vector<Message> dialogue;
     if (!flags.system.empty()) dialogue.push_back({"system", flags.system});
     bool any_failed = false;

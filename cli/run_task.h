@@ -16,6 +16,7 @@ inline int run_task(asio::io_context& io, Task<int> task) {
         exit_code = code;
     };
     asio::co_spawn(io, std::move(task), on_end);
+    io.restart();  // Whoever turned the loop before, such as a server that ended, has stopped it.
     io.run();
     return exit_code;
 }

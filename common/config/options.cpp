@@ -411,7 +411,8 @@ void Options::declare_flags(CommandLine& line) {
         auto* flag = app.add_option(flag_name(field.name), line.values[field.name],
                                     field.help + " [" + field.get() + "]");
         flag->type_name("(" + field.kind + ")");
-        if (field.is_bool) flag->expected(0, 1);
+        // One value each: the word behind it is not a second one.
+        if (field.set) flag->allow_extra_args(false)->expected(field.is_bool ? 0 : 1, 1);
         if (field.set) flag->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
         if (field.set_list) flag->allow_extra_args(false)->expected(1, 1000);
         line.flags[field.name] = flag;
@@ -493,8 +494,12 @@ int Options::parse(int argc, const char* const* argv) {
     declare_flags(line);
     try {
         line.app.parse(argc, argv);
+    } catch (const CLI::Success& e) {  // --help, --version
+        line.app.exit(e);
+        return finish();
     } catch (const CLI::ParseError& e) {
-        return line.app.exit(e) == 0 ? finish() : 2;
+        std::fprintf(stderr, "%s: %s; see --help\n", program_.c_str(), e.what());
+        return 2;
     }
     Result<void> good = load(line);
     if (good && line.print) std::printf("%s", print().c_str());

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 
@@ -83,6 +84,25 @@ def up_on_a_taken_port(folder):
     check("admin  http://127.0.0.1:" in first.stderr.read(), "the admin address is told")
 
 
+def up_beside_another(folder):
+    """The default admin port is taken, by us or by anybody: any free one serves, and is told."""
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", 8081))
+            other.listen()
+        except OSError:
+            pass
+        up = subprocess.Popen([BIN / "hearth", "up", "--model", "tiny", "--nodes", "1", "--threads", "1",
+                               "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "XDG_CACHE_HOME": folder})
+        ready = up.stdout.readline()
+        up.send_signal(signal.SIGTERM)
+        said = up.communicate(timeout=30)[1]
+    check(up.returncode == 0 and ready.startswith("ready http://"), f"{up.returncode} {ready} {said}")
+    check("admin  http://127.0.0.1:" in said and ":8081/" not in said, said)
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="hearth-words.") as folder:
         tiny = pathlib.Path(folder) / "tiny.gguf"
@@ -109,6 +129,7 @@ def main():
                                       stderr=subprocess.PIPE, text=True)
             check(done.returncode == 1 and "could not be written" in done.stderr, f"{done}")
         up_on_a_taken_port(folder)
+        up_beside_another(folder)
     for words, code in ((["bench", "foo"], 2), (["demo", "--bogus"], 2), (["demo", "--help"], 0),
                         (["build", "--bogus"], 2), (["build", "--target"], 2), (["fuzz", "--bogus"], 2),
                         (["bogus"], 2), (["help"], 0)):
