@@ -18,6 +18,17 @@ usage: ./dev demo [--once] [--chats FILE] [--chat-limit N] [--turn-limit N]
 TEXT
 }
 
+wrong() {
+    printf 'demo: %s\n\n' "$1" >&2
+    usage >&2
+    exit 2
+}
+# needs FLAG WHAT [VALUE]: the flag's value is there, and a number where one is wanted.
+needs() {
+    [ $# -ge 3 ] || wrong "$1 needs a $2"
+    [ "$2" != number ] || [[ $3 =~ ^[1-9][0-9]*$ ]] || wrong "$1 needs a number above 0, not '$3'"
+}
+
 bin=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,11 +37,11 @@ while [ $# -gt 0 ]; do
     case $1 in
     --once) once=1; replay_args+=(--expect-hit-rate 0.95 --expect-moved 0) ;;
     --kill-redis) kill_redis=1 ;;
-    --chats) chats=${2:?--chats needs a file}; shift ;;
-    --model) model=${2:?--model needs a name}; shift ;;
-    --chat-limit | --turn-limit) replay_args+=("$1" "${2:?$1 needs a number}"); shift ;;
+    --chats) needs "$1" file "${@:2:1}"; chats=$2; shift ;;
+    --model) needs "$1" name "${@:2:1}"; model=$2; shift ;;
+    --chat-limit | --turn-limit) needs "$1" number "${@:2:1}"; replay_args+=("$1" "$2"); shift ;;
     -h | --help) usage; exit 0 ;;
-    *) printf 'demo: unknown option: %s\n\n' "$1" >&2; usage >&2; exit 2 ;;
+    *) wrong "unknown option: $1" ;;
     esac
     shift
 done

@@ -132,6 +132,8 @@ def main():
         up_beside_another(folder)
     for words, code in ((["bench", "foo"], 2), (["demo", "--bogus"], 2), (["demo", "--help"], 0),
                         (["build", "--bogus"], 2), (["build", "--target"], 2), (["fuzz", "--bogus"], 2),
+                        (["demo", "--chats"], 2), (["demo", "--turn-limit", "x"], 2),
+                        (["demo", "--chats", "/no/such"], 2), (["fuzz", "--seconds", "x"], 2),
                         (["bogus"], 2), (["help"], 0)):
         done = subprocess.run([ROOT / "dev", *words], capture_output=True, text=True, timeout=60)
         check(done.returncode == code, f"./dev {words}: {done.returncode} {done.stderr}")
