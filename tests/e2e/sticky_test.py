@@ -40,14 +40,15 @@ def main():
         # First turns alone show nothing, and that is no success.
         _, output = replay(fleet, chats, "--chat-limit", "2", "--turn-limit", "1", *expect, code=1)
         check("hearth replay: failed: no turn followed another" in output, output)
+        used = set()  # A first turn goes to the less loaded of two: which, is a matter of time.
         for flags in (["--concurrency", "6"] + expect, ["--no-session-header", "--temperature", "0.8"]):
             summary, output = replay(fleet, chats, *flags)
             check(summary["sessions"] == 14 and summary["turns"] == 84, summary)
             check(summary["errors"] == 0 and summary["moved_sessions"] == 0, output)
             check(summary["inter_turn_hit_rate"] >= 0.99, output)
             check(summary["ceiling"] >= summary["inter_turn_hit_rate"], output)
-        used = {line.split()[2] for line in output.splitlines() if line.startswith("chat-")}
-        check(len(used) == 3, f"14 sessions on {len(used)} of 3 nodes")
+            used |= {line.split()[2] for line in output.splitlines() if line.startswith("chat-")}
+        check(len(used) == 3, f"28 sessions on {len(used)} of 3 nodes")
         for node in ("node-0", "node-1", "node-2"):
             check_sums(fleet.address[node])
 

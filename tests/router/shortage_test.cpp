@@ -64,6 +64,9 @@ Task<void> read_answer(RawClient& client, std::string& out) {
 }
 
 TEST_F(ShortageTest, ALackOfDescriptorsIsNoFaultOfTheNodes) {
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "UBSan looks at objects through pipes, for which there are no descriptors here";
+#endif
     config_.health_interval_ms = 60'000;  // No probe repairs what the turn did.
     start_with_store(2);
     RawClient raw(io_, split_host_port(router_->endpoint())->second);
