@@ -122,11 +122,12 @@ done
 echo
 rows=0
 status=0
+: >"$work/replay.out" # For tail, which may be quicker than the replay's start.
 "$bin/hearth" replay --router "$router" "${nodes[@]}" --chats "$chats" --json "${replay_args[@]}" \
-    >"$work/replay.fifo.out" 2>"$work/replay.err" &
+    >"$work/replay.out" 2>"$work/replay.err" &
 replay_pid=$!
 pids+=("$replay_pid")
-tail -n +1 -f --pid="$replay_pid" "$work/replay.fifo.out" | while IFS= read -r line; do
+tail -n +1 -f --pid="$replay_pid" "$work/replay.out" | while IFS= read -r line; do
     printf '%s\n' "$line"
     rows=$((rows + 1))
     if [ -n "$kill_redis" ] && [ "$rows" = 24 ]; then
