@@ -12,8 +12,6 @@ namespace {
 
 constexpr const char* kDevice = "device";
 constexpr const char* kDisk = "disk";
-constexpr std::array kMissReasons = {"rerouted", "evicted",   "expired", "diverged", "salt",
-                                     "capacity", "node_lost", "corrupt", "declined"};
 constexpr std::array kOperations = {"heartbeat", "publish", "lookup"};
 
 // The label of time to first token: how much of what could be reused was reused.
@@ -53,7 +51,7 @@ void NodeMetrics::declare_counters() {
                                 "shared prefix had computed.");
     reused_.counter = counter("hearth_engine_reused_tokens_total",
                               "Reusable prompt tokens served from a cache tier.");
-    for (const char* reason : kMissReasons)
+    for (const char* reason : kMissReasonNames)
         missed_[reason].counter =
             counter("hearth_engine_missed_tokens_total",
                     "Reusable prompt tokens that had to be computed again, by reason.",

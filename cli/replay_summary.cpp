@@ -4,6 +4,7 @@
 #include <map>
 
 #include "cli/replay.h"
+#include "common/wire/records.h"
 
 namespace hearth::cli {
 namespace {
@@ -101,9 +102,6 @@ std::vector<std::string> unmet_expectations(const ReplayOptions& options,
 }
 
 NodeCounters read_counters(const std::vector<std::string>& expositions) {
-    static const char* const kBeyondCache[] = {"salt", "declined"};
-    static const char* const kReasons[] = {"rerouted", "evicted",   "expired", "diverged", "salt",
-                                           "capacity", "node_lost", "corrupt", "declined"};
     NodeCounters c;
     std::map<std::string, double> missed;
     for (const std::string& text : expositions) {
@@ -117,12 +115,14 @@ NodeCounters read_counters(const std::vector<std::string>& expositions) {
         c.turns_partial += metric_sum(text, turns, "outcome=\"partial_hit\"");
         c.turns_missed += metric_sum(text, turns, "outcome=\"miss\"");
         c.turns_full_ceiling += metric_sum(text, "hearth_engine_ceiling_full_hits_total");
-        for (const char* reason : kReasons)
+        for (const char* reason : kMissReasonNames)
             missed[reason] += metric_sum(text, "hearth_engine_missed_tokens_total",
                                          "reason=\"" + std::string(reason) + "\"");
     }
-    for (const char* reason : kBeyondCache) c.beyond_cache += missed[reason];
-    for (const auto& [reason, tokens] : missed) c.missed.emplace_back(reason, tokens);
+    for (const auto& [reason, tokens] : missed) {
+        c.missed.emplace_back(reason, tokens);
+        if (is_beyond_any_cache(reason)) c.beyond_cache += tokens;
+    }
     return c;
 }
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "common/net/http_server.h"
+#include "common/wire/fleet_secret.h"
 #include "router/session/session_key.h"
 #include "router/trace/collector_url.h"
 
@@ -157,17 +158,12 @@ Result<void> check_session_headers(const RouterConfig& config) {
     return {};
 }
 
-bool is_loopback(const std::string& address) {
-    const auto parts = split_host_port(address);
-    return !parts || parts->first.starts_with("127.") || parts->first == "::1" ||
-           parts->first == "localhost";
-}
-
 Result<void> check(const RouterConfig& config) {
     if (config.listen.empty()) return bad("listen", "must be host:port");
     if (auto ok = check_address("listen", config.listen); !ok) return ok;
     if (auto ok = check_address("admin_listen", config.admin_listen); !ok) return ok;
-    if (config.admin_token.empty() && !is_loopback(config.admin_listen))
+    if (config.admin_token.empty() && !config.admin_listen.empty() &&
+        !is_loopback(config.admin_listen))
         return bad("admin_listen", "beyond loopback the admin API needs an admin_token");
     if (auto ok = config.redis.check(); !ok) return ok;
     if (auto tls = TlsContext::listener(config.tls); !tls) return tls.error();

@@ -75,7 +75,7 @@ std::string RouterCore::fresh_id() {
 Result<ReloadReport> RouterCore::reload() {
     if (!source) return make_error(ErrorCode::kInvalidArgument, "there is no file to read again");
     auto next = source();
-    const double at = static_cast<double>(clock.unix_now()) / 1e3;
+    const double at = unix_seconds(clock);
     if (!next) {
         log::error("reload failed; the old settings stand", {{"error", next.error().message}});
         metrics.reloaded(false, at, loaded.fingerprint);

@@ -309,7 +309,6 @@ void RouterMetrics::set_node(const std::string& node, const Member* member) {
         .gauge("hearth_router_node_id_conflicts",
                "Times that a node's id was published by two live processes in turn.", labels)
         .set(member != nullptr ? member->status->id_conflicts : 0);
-    for (const char* reason : {"connect", "timeout", "died", "5xx"}) ejected(node, reason, 0);
 }
 
 void RouterMetrics::set_shares(const Members& members) {
@@ -339,7 +338,9 @@ std::string RouterMetrics::expose(const Members& members, bool directory_up) {
     std::map<std::string, int> states = {
         {"active", 0}, {"ejected", 0}, {"joining", 0}, {"draining", 0}};
     for (const Member& member : members.members) {
-        nodes_.insert(member.record.node_id);
+        const std::string& id = member.record.node_id;
+        if (nodes_.insert(id).second)
+            for (const char* reason : {"connect", "timeout", "died", "5xx"}) ejected(id, reason, 0);
         ++states[member.standing()];
     }
     for (const std::string& node : nodes_) set_node(node, members.find(node));

@@ -246,8 +246,7 @@ void RouterServer::reload_from(ConfigSource source, LoadedConfig first) {
     RouterCore& core = *state_->core;
     core.source = std::move(source);
     core.loaded = std::move(first);
-    const double now = static_cast<double>(core.clock.unix_now()) / 1e3;
-    core.metrics.reloaded(true, now, core.loaded.fingerprint);
+    core.metrics.reloaded(true, unix_seconds(core.clock), core.loaded.fingerprint);
     core.renew_tls = [state = state_.get()] { return state->renew_tls(); };
 }
 

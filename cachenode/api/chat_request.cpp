@@ -164,6 +164,9 @@ void check_labels(FieldReader& reader) {
           "conversation_id", "service_tier", "prompt_cache_retention", "verbosity",
           "reasoning_effort"})
         reader.read(name, text);
+    for (const std::string_view name :
+         {"conversation", "parallel_tool_calls", "prompt_cache_options"})
+        reader.find(name);  // Of several types, or of no use without tools.
     const json::value* metadata = reader.find("metadata");
     if (metadata == nullptr) return;
     if (!metadata->is_object()) return reader.fail_type("metadata", "an object");
@@ -179,74 +182,9 @@ void check_labels(FieldReader& reader) {
     }
 }
 
-// Every field that some endpoint reads, refuses or judges.
-constexpr std::array<std::string_view, 61> kKnown = {"audio",
-                                                     "best_of",
-                                                     "cache_prompt",
-                                                     "conversation",
-                                                     "conversation_id",
-                                                     "echo",
-                                                     "frequency_penalty",
-                                                     "function_call",
-                                                     "functions",
-                                                     "grammar",
-                                                     "guided_choice",
-                                                     "guided_grammar",
-                                                     "guided_json",
-                                                     "guided_regex",
-                                                     "ignore_eos",
-                                                     "json_schema",
-                                                     "logit_bias",
-                                                     "logprobs",
-                                                     "max_completion_tokens",
-                                                     "max_tokens",
-                                                     "messages",
-                                                     "metadata",
-                                                     "min_p",
-                                                     "min_tokens",
-                                                     "modalities",
-                                                     "model",
-                                                     "moderation",
-                                                     "n",
-                                                     "parallel_tool_calls",
-                                                     "prediction",
-                                                     "presence_penalty",
-                                                     "previous_response_id",
-                                                     "prompt",
-                                                     "prompt_cache_key",
-                                                     "prompt_cache_options",
-                                                     "prompt_cache_retention",
-                                                     "prompt_logprobs",
-                                                     "reasoning_effort",
-                                                     "repetition_penalty",
-                                                     "response_format",
-                                                     "safety_identifier",
-                                                     "seed",
-                                                     "service_tier",
-                                                     "session_id",
-                                                     "stop",
-                                                     "stop_token_ids",
-                                                     "store",
-                                                     "stream",
-                                                     "stream_options",
-                                                     "structured_outputs",
-                                                     "suffix",
-                                                     "temperature",
-                                                     "tool_choice",
-                                                     "tools",
-                                                     "top_k",
-                                                     "top_logprobs",
-                                                     "top_p",
-                                                     "truncation",
-                                                     "user",
-                                                     "verbosity",
-                                                     "web_search_options"};
-
 // For a header, so only plain names, and not endlessly many.
-void note_ignored(const json::object& body, std::vector<std::string>& out) {
-    for (const auto& [key, value] : body) {
-        const std::string_view name(key.data(), key.size());
-        if (std::find(kKnown.begin(), kKnown.end(), name) != kKnown.end()) continue;
+void note_ignored(const FieldReader& reader, std::vector<std::string>& out) {
+    for (const std::string_view name : reader.unasked()) {
         const bool plain = !name.empty() && name.size() <= 64 &&
                            name.find_first_not_of(
                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV"
@@ -439,7 +377,7 @@ std::optional<ApiError> read_chat(const json::object& body, std::int32_t vocab_s
     read_messages(reader, out.messages);
     read_turn_options(reader, vocab_size, out.options);
     read_chat_logprobs(reader, out.options.sampling);
-    note_ignored(body, out.options.ignored);
+    note_ignored(reader, out.options.ignored);
     return reader.error();
 }
 
@@ -456,7 +394,7 @@ std::optional<ApiError> read_completion(const json::object& body, std::int32_t v
     std::int64_t top = 0;
     if (reader.read("logprobs", 0, kTopLogprobsMax, top))
         out.options.sampling.top_logprobs = static_cast<std::int32_t>(top);
-    note_ignored(body, out.options.ignored);
+    note_ignored(reader, out.options.ignored);
     return reader.error();
 }
 

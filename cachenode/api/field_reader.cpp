@@ -2,6 +2,7 @@
 // cannot.
 #include "cachenode/api/field_reader.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -44,6 +45,7 @@ std::optional<double> number_of(const json::value& value) {
 
 const json::value* FieldReader::find(std::string_view name) const {
     if (error_) return nullptr;
+    asked_.push_back(name);
     const json::value* value = object_.if_contains({name.data(), name.size()});
     return value == nullptr || value->is_null() ? nullptr : value;
 }
@@ -99,6 +101,15 @@ bool FieldReader::read(std::string_view name, std::string& place) {
         fail_type(name, "a string");
     }
     return ok();
+}
+
+std::vector<std::string_view> FieldReader::unasked() const {
+    std::vector<std::string_view> out;
+    for (const auto& [key, value] : object_) {
+        const std::string_view name(key.data(), key.size());
+        if (std::find(asked_.begin(), asked_.end(), name) == asked_.end()) out.push_back(name);
+    }
+    return out;
 }
 
 void FieldReader::fail(std::string_view name, std::string code, std::string message) {

@@ -26,8 +26,12 @@ class FieldReader {
     bool read(std::string_view name, bool& place);
     bool read(std::string_view name, std::string& place);
 
-    // The field's value, or null when it is absent, null, or an earlier read failed.
+    // `name` outlives the reader, here and in read(). The field's value, or null when it is absent,
+    // null, or an earlier read failed.
     const boost::json::value* find(std::string_view name) const;
+
+    // Names of the fields that nobody asked for; of meaning once everything was read.
+    std::vector<std::string_view> unasked() const;
 
     // Records a 400 about `name` unless one is recorded.
     void fail(std::string_view name, std::string code, std::string message);
@@ -41,6 +45,7 @@ class FieldReader {
     const boost::json::object& object_;
     std::string prefix_;
     std::optional<ApiError> error_;
+    mutable std::vector<std::string_view> asked_;
 };
 
 // An integer, also when it is written 3.0 or 3e0; nothing for other kinds or beyond 64 bits.

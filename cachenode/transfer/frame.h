@@ -25,6 +25,9 @@ constexpr std::size_t kFrameHeadBytes = 56;
 // A session's token ids and salt; a frame that says more is refused before any of it is read.
 constexpr std::size_t kSessionBytesMax = 64 << 20;
 constexpr std::size_t kWireSaltBytesMax = 64;
+// A reader that wants so much, most of a page, is read into directly; heads and small pages come
+// many at a time through a buffer.
+constexpr std::size_t kDirectBytes = 32 << 10;
 
 // Of a session, what the next turn needs besides its pages.
 struct WireSession {

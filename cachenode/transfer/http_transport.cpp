@@ -11,7 +11,6 @@ namespace hearth {
 namespace {
 
 constexpr std::size_t kPieceBytes = 256 << 10;  // Smaller pages are gathered up to it.
-constexpr std::size_t kDirectBytes = 32 << 10;  // What lacks more is read without a buffer between.
 
 std::int64_t number_in(std::string_view text) {
     std::int64_t value = -1;
@@ -105,7 +104,6 @@ Task<Result<void>> HttpTransport::pull(std::string peer, SessionKey key, std::st
     while (true) {
         if (clock_.now() >= deadline)
             co_return make_error(ErrorCode::kTimeout, "the peer sends too slowly");
-        // Pages go where they are to stay; heads and small pages come many at a time.
         const std::span<std::byte> into = sink.reader().wanted();
         if (into.size() >= kDirectBytes) {
             const asio::mutable_buffer room(into.data(), into.size());

@@ -10,8 +10,6 @@
 namespace hearth {
 namespace {
 
-constexpr std::size_t kGatheredBytes = 32 << 10;
-
 int status_of(const Error& error) {
     switch (error.code) {
         case ErrorCode::kCorrupt:
@@ -97,11 +95,10 @@ Task<void> PeerApi::send_session(ServerExchange& exchange, SessionKey key) {
 Task<void> PeerApi::accept_session(ServerExchange& exchange, SessionKey key) {
     Arrival arrival(*parts_.gate, key, std::nullopt);
     Result<void> read;
-    std::string gathered(kGatheredBytes, '\0');
+    std::string gathered(kDirectBytes, '\0');
     while (read) {
-        // Pages go where they are to stay; heads and small pages come many at a time.
         const std::span<std::byte> into = arrival.reader().wanted();
-        const bool direct = into.size() >= gathered.size();
+        const bool direct = into.size() >= kDirectBytes;
         const asio::mutable_buffer buffer =
             direct ? asio::mutable_buffer(into.data(), into.size()) : asio::buffer(gathered);
         const Result<std::size_t> bytes = co_await exchange.read_body_some(buffer);

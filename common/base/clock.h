@@ -23,6 +23,10 @@ class Clock {
     virtual UnixMs unix_now() const = 0;
 };
 
+inline double unix_seconds(const Clock& clock) {
+    return static_cast<double>(clock.unix_now()) / 1e3;
+}
+
 // Any thread.
 class SystemClock final : public Clock {
   public:

@@ -17,10 +17,17 @@ bool same_secret(std::string_view a, std::string_view b) {
 }
 
 bool is_loopback(std::string_view address) {
-    if (address.starts_with('[')) address.remove_prefix(1);
+    if (address.starts_with('[')) {
+        const std::size_t end = address.find(']');
+        if (end == address.npos || !(end + 1 == address.size() || address[end + 1] == ':'))
+            return false;
+        address = address.substr(1, end - 1);
+    }
     if (address.starts_with("::ffff:")) address.remove_prefix(7);
-    if (address.starts_with("::1")) return address.size() == 3 || address[3] == ']';
-    return address.starts_with("127.");
+    if (address == "::1") return true;
+    address = address.substr(0, address.find(':'));
+    return address == "localhost" || (address.starts_with("127.") &&
+                                      address.find_first_not_of("0123456789.") == address.npos);
 }
 
 }  // namespace hearth

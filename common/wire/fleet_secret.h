@@ -15,7 +15,8 @@ constexpr std::string_view kPeerErase = "/internal/v1/sessions/";
 // Takes the same time wherever the two differ.
 bool same_secret(std::string_view a, std::string_view b);
 
-// Of a socket's remote address, with or without a port: nobody but this machine can have it.
+// Of an address or a Host field, with or without a port: 127.0.0.0/8, ::1 or localhost, which
+// nobody but this machine can have. No other name, whatever it begins with.
 bool is_loopback(std::string_view address);
 
 }  // namespace hearth

@@ -19,6 +19,12 @@ inline constexpr std::array<const char*, 9> kMissReasonNames = {"rerouted",  "ev
                                                                 "diverged",  "salt",    "capacity",
                                                                 "node_lost", "corrupt", "declined"};
 
+// Whether an infinite cache that never fails would have missed it too (design §11): it may not
+// cross tenants, nor load what is quicker computed.
+constexpr bool is_beyond_any_cache(std::string_view reason) {
+    return reason == "salt" || reason == "declined";
+}
+
 struct NodeRecord {
     std::string node_id;     // Stable name; placement hashes it.
     std::string generation;  // New at each start.

@@ -309,8 +309,7 @@ bool fits(const Route& route, std::string_view path) {
 // loopback: its requests name their origin, and a name that was bent to us is not ours.
 bool is_from_elsewhere(const RouterCore& core, const RequestHead& head) {
     const std::string_view host = head.find("host");
-    const bool local = is_loopback(host) || host.starts_with("localhost:") || host == "localhost";
-    if (core.config->admin_token.empty() && !local) return true;
+    if (core.config->admin_token.empty() && !is_loopback(host)) return true;
     const std::string_view origin = head.find("origin");
     if (!origin.empty() && origin != "http://" + std::string(host) &&
         origin != "https://" + std::string(host))

@@ -1,8 +1,6 @@
 // Differences of counters, node by node, so that restarts and leavers do not show as negative.
 #include "router/admin/history.h"
 
-#include <string_view>
-
 namespace hearth {
 namespace {
 
@@ -28,10 +26,8 @@ void add_difference(HitSample& sum, const HitSample& now, const HitSample& befor
 
 std::int64_t HitSample::ceiling() const {
     std::int64_t tokens = reusable;
-    for (std::size_t i = 0; i < missed.size(); ++i) {
-        const std::string_view reason = kMissReasonNames[i];
-        if (reason == "salt" || reason == "declined") tokens -= missed[i];
-    }
+    for (std::size_t i = 0; i < missed.size(); ++i)
+        if (is_beyond_any_cache(kMissReasonNames[i])) tokens -= missed[i];
     return tokens;
 }
 

@@ -18,8 +18,7 @@ struct HitSample {
     std::int64_t reused = 0, reusable = 0;
     std::array<std::int64_t, kMissReasonNames.size()> missed{};
 
-    // Of the reusable ones, what an infinite cache that never fails would have given: it may not
-    // cross tenants either, nor load what is quicker computed (design §11).
+    // Of the reusable ones, what an infinite cache that never fails would have given.
     std::int64_t ceiling() const;
 };
 

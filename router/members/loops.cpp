@@ -15,12 +15,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-double unix_seconds(const RouterCore& core) {
-    return static_cast<double>(core.clock.unix_now()) * 1e-3;
-}
-
 void note_source(RouterCore& core, Source source, bool good) {
-    core.metrics.source_read(to_string(source), good, unix_seconds(core));
+    core.metrics.source_read(to_string(source), good, unix_seconds(core.clock));
 }
 
 bool is_signed(const HttpClient::Answer& answer) {
@@ -136,7 +132,7 @@ Task<void> watch_file(std::shared_ptr<RouterCore> core) {
             note_source(*core, Source::kFile, nodes->ok());
             if (nodes->ok()) {
                 core->membership.replace(Source::kFile, **nodes, core->clock.now());
-                core->metrics.planned_change(unix_seconds(*core));
+                core->metrics.planned_change(unix_seconds(core->clock));
             } else {
                 log::error("members_file is bad; the members before stand",
                            {{"error", nodes->error().message}});
@@ -204,7 +200,7 @@ void Attempt::end(Verdict verdict) {
 
 Task<Result<void>> set_drain(std::shared_ptr<RouterCore> core, std::string node_id, bool drained) {
     const bool news = core->membership.set_drained(node_id, drained);
-    if (news) core->metrics.planned_change(unix_seconds(*core));
+    if (news) core->metrics.planned_change(unix_seconds(core->clock));
     if (news) log::info(drained ? "node is drained" : "node is undrained", {{"node", node_id}});
     if (core->store == nullptr) co_return Result<void>{};
     core->membership.note_told(node_id, false);  // Until the answer, however that comes.

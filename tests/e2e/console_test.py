@@ -23,7 +23,7 @@ def guarded(admin):
     check(page == 200 and b"<title>Hearth</title>" in text, f"HTTP {page}")
     path = "/admin/v1/nodes/node-0/drain"
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"},
-                    {"host": "evil.example:80"}):
+                    {"host": "evil.example:80"}, {"host": "127.evil.example:80"}):
         status = request(admin, "POST", path, "", headers)[0]
         check(status == 403, f"{headers}: HTTP {status}")
 

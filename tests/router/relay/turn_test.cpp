@@ -31,6 +31,17 @@ class TurnTest : public RouterTest {
         const int probes = nodes_[0]->probes;
         ASSERT_TRUE(run_until(io_, [&] { return nodes_[0]->probes > probes + 5; }));
     }
+    // Two nodes; the first one's record says that it has much to do.
+    NodeRecord start_with_a_busy_node() {
+        add_nodes(2);
+        NodeRecord busy = record_of(*nodes_[0]);
+        busy.running = 20;
+        publish(busy);
+        publish(record_of(*nodes_[1]));
+        start_router(&store_);
+        wait_ready();
+        return busy;
+    }
     SessionKey key(const std::string& name) {
         return derive_session_key("test", "", KeySource::kHeader, name);
     }
@@ -86,13 +97,7 @@ TEST_F(TurnTest, ChatsWithoutAKeyStick) {
 }
 
 TEST_F(TurnTest, FirstTurnsAvoidTheBusyOfTheTwo) {
-    add_nodes(2);
-    NodeRecord busy = record_of(*nodes_[0]);
-    busy.running = 20;
-    publish(busy);
-    publish(record_of(*nodes_[1]));
-    start_router(&store_);
-    wait_ready();
+    NodeRecord busy = start_with_a_busy_node();
     const auto where = round(40);
     EXPECT_EQ(nodes_of(where), (std::set<std::string>{"node-2"}));
     EXPECT_GT(metric("hearth_router_route_decisions_total", "outcome=\"heir\""), 5);
@@ -106,13 +111,7 @@ TEST_F(TurnTest, FirstTurnsAvoidTheBusyOfTheTwo) {
 
 // Redis did what it was told, but the router had gone home by then.
 TEST_F(TurnTest, AClaimThatWasAnsweredTooLateIsOverruled) {
-    add_nodes(2);
-    NodeRecord busy = record_of(*nodes_[0]);
-    busy.running = 20;
-    publish(busy);
-    publish(record_of(*nodes_[1]));
-    start_router(&store_);
-    wait_ready();
+    start_with_a_busy_node();
     store_.late = true;
     const auto where = round(40);
     EXPECT_EQ(nodes_of(where), (std::set<std::string>{"node-1", "node-2"})) << "all went home";
