@@ -112,22 +112,51 @@ Result<void> DiskSegment::wipe(std::int32_t slot) {
 }
 
 void DiskSegment::remove() {
+    drop_index();
     unlink(path_.c_str());
 }
 
-Result<std::int32_t> DiskSegment::scan(const Visit& visit) {
+Result<std::int32_t> DiskSegment::slots() {
     auto file = descriptor(false);
     if (!file) return file.error();
     struct stat facts = {};
     if (fstat(*file, &facts) != 0) return failed("cannot look at", path_);
     const std::int64_t slot = slot_bytes(facts_.page_bytes);
-    const auto slots = static_cast<std::int32_t>((facts.st_size + slot - 1) / slot);
+    return static_cast<std::int32_t>((facts.st_size + slot - 1) / slot);
+}
+
+std::optional<std::vector<SlotName>> DiskSegment::read_index() {
+    const auto there = slots();
+    auto index = read_segment_index(index_path(), facts_);
+    if (!there || !index || std::ssize(index->slots) != *there) return std::nullopt;
+    newest_ms_ = index->newest_ms;
+    return std::move(index->slots);
+}
+
+Result<void> DiskSegment::write_index(std::vector<SlotName> names) {
+    const std::lock_guard lock(index_mutex_);
+    if (index_dropped_) return {};
+    return write_segment_index(index_path(), {newest_ms_, std::move(names)}, facts_);
+}
+
+void DiskSegment::drop_index() {
+    const std::lock_guard lock(index_mutex_);
+    index_dropped_ = true;
+    unlink(index_path().c_str());
+}
+
+Result<std::int32_t> DiskSegment::scan(const Visit& visit) {
+    auto file = descriptor(false);
+    if (!file) return file.error();
+    const auto count = slots();
+    if (!count) return count.error();
+    const std::int64_t slot = slot_bytes(facts_.page_bytes);
     // Small records are read many at a time, of large ones the header alone.
     const std::int64_t at_once = std::max<std::int64_t>(1, (256 << 10) / slot);
     const auto chunk =
         static_cast<std::size_t>(at_once == 1 ? sizeof(PageRecordHeader) : at_once * slot);
     std::vector<char> bytes(chunk);
-    for (std::int32_t first = 0; first < slots; first += static_cast<std::int32_t>(at_once)) {
+    for (std::int32_t first = 0; first < *count; first += static_cast<std::int32_t>(at_once)) {
         const ssize_t got = read_some(*file, bytes.data(), chunk, offset(first));
         if (got < 0) return failed("cannot read", path_);
         for (std::int32_t i = 0; i < at_once; ++i) {
@@ -140,7 +169,7 @@ Result<std::int32_t> DiskSegment::scan(const Visit& visit) {
             visit(first + i, header);
         }
     }
-    return slots;
+    return *count;
 }
 
 }  // namespace hearth

@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
-#include "cachenode/kv/page_record.h"
+#include "cachenode/kv/segment_index.h"
 #include "common/base/result.h"
 
 namespace hearth {
@@ -39,7 +42,7 @@ class DiskSegment {
     // Verified: header, ids and bytes are those that were asked for and stored.
     ReadOutcome read(std::int32_t slot, const WantedPage& wanted, std::byte* page);
     Result<void> wipe(std::int32_t slot);  // Zeros, so that nothing of it is left to find.
-    void remove();                         // The file's name; its bytes go with the last user.
+    void remove();                         // The files' names; their bytes go with the last user.
 
     // Opens a file that an earlier run left and tells each slot with a sound header. Slots that are
     // not sound (a torn write, a hole) are passed over. Returns the number of slots. Payloads are
@@ -47,17 +50,27 @@ class DiskSegment {
     using Visit = std::function<void(std::int32_t slot, const PageRecordHeader& header)>;
     Result<std::int32_t> scan(const Visit& visit);
 
+    // The same from the segment's index; nothing where that does not fit the file.
+    std::optional<std::vector<SlotName>> read_index();
+    // Of a segment that nothing will be appended to.
+    Result<void> write_index(std::vector<SlotName> slots);
+    void drop_index();  // For good: something that it names was wiped.
+
     std::uint64_t newest_ms() const { return newest_ms_; }
     const std::string& path() const { return path_; }
 
   private:
     Result<int> descriptor(bool make);
+    std::string index_path() const { return path_ + ".index"; }
+    Result<std::int32_t> slots();
     std::int64_t offset(std::int32_t slot) const { return slot * slot_bytes(facts_.page_bytes); }
 
     std::string path_;
     PageRecordFacts facts_;
     std::atomic<int> file_{-1};
     std::atomic<std::uint64_t> newest_ms_{0};
+    std::mutex index_mutex_;  // Held while the index's file changes.
+    bool index_dropped_ = false;
 };
 
 }  // namespace hearth

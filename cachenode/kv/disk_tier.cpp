@@ -26,6 +26,8 @@ constexpr MonotonicNs kSlow = 50 * kMs;      // A turn waits so long for a write
 constexpr MonotonicNs kPause = 5 * kSecond;  // After a disk that is full or fails.
 constexpr double kLoadBytesPerS = 500e6;     // Until it was measured.
 constexpr const char* kSuffix = ".kvlog";
+// Of segments with few, hence large, records the headers are read as quickly as an index.
+constexpr std::int32_t kIndexedSlotsMin = 512;
 
 std::int32_t slots_per_segment(std::int64_t bytes_max, std::int64_t slot_bytes) {
     const std::int64_t bytes = std::min(bytes_max / kSegments, kSegmentBytesMax);
@@ -90,13 +92,20 @@ Result<void> DiskTier::read_folder() {
                           "kv_disk: cannot list " + options_.folder + ": " + error.message());
     }
     std::sort(ids.begin(), ids.end());
+    std::int64_t slots = 0;
+    for (const std::uint32_t id : ids) {
+        slots +=
+            static_cast<std::int64_t>(std::filesystem::file_size(path_of(id), error)) / slot_bytes_;
+    }
+    index_.reserve(static_cast<std::size_t>(std::max<std::int64_t>(0, slots)));
     for (const std::uint32_t id : ids) {
         next_segment_ = std::max(next_segment_, id + 1);
         if (auto read = read_segment(id); !read) {
             log::warn("a segment of the disk tier is left out", {{"error", read.error().message}});
         }
     }
-    while (slots_ * slot_bytes_ > options_.bytes_max) drop_oldest();
+    for (Segment& each : segments_) seal(each);
+    while (bytes() + index_bytes_max() > options_.bytes_max) drop_oldest();
     counters_.evicted = 0;
     return {};
 }
@@ -106,23 +115,61 @@ Result<void> DiskTier::read_segment(std::uint32_t id) {
     found.id = id;
     found.file = std::make_shared<DiskSegment>(
         path_of(id), PageRecordFacts{options_.fingerprint, options_.page_bytes, 0});
-    std::vector<std::pair<PageHash, Place>> places;
-    auto slots = found.file->scan([&](std::int32_t slot, const PageRecordHeader& header) {
-        places.emplace_back(header.hash, Place{id, slot, header.owner});
-    });
-    if (!slots) return slots.error();
-    if (places.empty()) {  // Another model's, or nothing at all.
-        found.file->remove();
-        return {};
+    auto slots = found.file->read_index();
+    const bool has_index = slots.has_value();
+    if (!has_index) {
+        slots.emplace();
+        const auto scanned = found.file->scan([&](std::int32_t slot, const PageRecordHeader& head) {
+            slots->resize(static_cast<std::size_t>(slot) + 1);
+            slots->back() = {head.hash, head.owner};
+        });
+        if (!scanned) return scanned.error();
+        if (slots->empty()) {  // Another model's, or nothing at all.
+            found.file->remove();
+            return {};
+        }
+        slots->resize(static_cast<std::size_t>(*scanned));
     }
-    found.names.resize(static_cast<std::size_t>(*slots));
-    for (const auto& [hash, place] : places) {
-        found.names[static_cast<std::size_t>(place.slot)] = hash;
-        index_[hash] = place;  // A younger record of the same page replaces an older one.
+    found.names.reserve(slots->size());
+    for (const SlotName& name : *slots) {
+        const auto slot = static_cast<std::int32_t>(found.names.size());
+        found.names.push_back(name.hash);
+        // A younger record of the same page replaces an older one.
+        if (name.hash != PageHash{}) index_[name.hash] = {id, slot, name.owner};
     }
-    slots_ += *slots;
+    if (has_index) found.index_bytes = SegmentIndex::file_bytes(std::ssize(*slots));
+    index_bytes_ += found.index_bytes;
+    slots_ += std::ssize(*slots);
     segments_.push_back(std::move(found));
     return {};
+}
+
+// Of a segment that is full and written. The job is none of the writes: those may be given up.
+void DiskTier::seal(Segment& segment) {
+    if (segment.index_bytes > 0 || segment.writing > 0 || segment.id + 1 == next_segment_ ||
+        std::ssize(segment.names) < kIndexedSlotsMin) {
+        return;
+    }
+    std::vector<SlotName> slots;
+    slots.reserve(segment.names.size());
+    for (const PageHash& name : segment.names) {
+        const auto at = index_.find(name);
+        const bool is_here = at != index_.end() && at->second.segment == segment.id &&
+                             at->second.slot == std::ssize(slots);
+        slots.push_back(is_here ? SlotName{name, at->second.owner} : SlotName{});
+    }
+    segment.index_bytes = SegmentIndex::file_bytes(std::ssize(slots));
+    index_bytes_ += segment.index_bytes;
+    jobs_.read([slots = std::move(slots), file = segment.file]() mutable -> DiskJobs::Done {
+        const Result<void> result = file->write_index(std::move(slots));
+        if (!result) log::warn("a start will take longer", {{"error", result.error().message}});
+        return {};
+    });
+}
+
+// What the segment that is being filled will add.
+std::int64_t DiskTier::index_bytes_max() const {
+    return segment_slots_ < kIndexedSlotsMin ? 0 : SegmentIndex::file_bytes(segment_slots_);
 }
 
 DiskTier::Segment* DiskTier::segment(std::uint32_t id) {
@@ -142,6 +189,7 @@ void DiskTier::drop_oldest() {
         ++counters_.evicted;
     }
     slots_ -= std::ssize(oldest.names);
+    index_bytes_ -= oldest.index_bytes;
     oldest.file->remove();
     segments_.pop_front();
 }
@@ -155,13 +203,14 @@ DiskTier::Place DiskTier::new_place(std::uint32_t owner) {
     }
     const bool is_full = segments_.empty() || segments_.back().id + 1 != next_segment_ ||
                          std::ssize(segments_.back().names) >= segment_slots_;
-    while ((slots_ + 1) * slot_bytes_ > options_.bytes_max) drop_oldest();
+    while (bytes() + slot_bytes_ + index_bytes_max() > options_.bytes_max) drop_oldest();
     if (is_full || segments_.empty()) {
         Segment fresh;
         fresh.id = next_segment_++;
         fresh.file = std::make_shared<DiskSegment>(
             path_of(fresh.id), PageRecordFacts{options_.fingerprint, options_.page_bytes, 0});
         segments_.push_back(std::move(fresh));
+        if (segments_.size() > 1) seal(segments_[segments_.size() - 2]);
     }
     Segment& last = segments_.back();
     last.names.emplace_back();
@@ -197,7 +246,8 @@ bool DiskTier::wants(const CachedPage& page) const {
     if (pending_names_.contains(page.hash)) return false;
     const auto known = index_.find(page.hash);
     if (known == index_.end()) return true;
-    const bool is_nearly_full = (slots_ + segment_slots_) * slot_bytes_ > options_.bytes_max;
+    const bool is_nearly_full =
+        bytes() + segment_slots_ * slot_bytes_ + index_bytes_max() > options_.bytes_max;
     const std::size_t old = segments_.size() / 4;
     return is_nearly_full && old > 0 && known->second.segment <= segments_[old - 1].id;
 }
@@ -218,6 +268,7 @@ void DiskTier::write_behind(PrefixTree::Lease lease) {
 void DiskTier::queue_write(const CachedPage& page, const std::shared_ptr<PrefixTree::Lease>& lease,
                            std::uint64_t now_ms) {
     const Place place = new_place(page.owner);
+    ++segment(place.segment)->writing;
     pending_.push_back({page.hash, place, clock_.now()});
     pending_names_[page.hash] = true;
     const PageRecordHeader header =
@@ -235,10 +286,12 @@ void DiskTier::written(const Result<void>& result) {
     pending_names_.erase(write.hash);
     Segment* const in = segment(write.place.segment);
     if (in == nullptr) return;  // Dropped meanwhile.
+    --in->writing;
     if (result.ok()) {
         ++counters_.written;
         in->names[static_cast<std::size_t>(write.place.slot)] = write.hash;
         index_[write.hash] = write.place;
+        seal(*in);
         return;
     }
     spare_.push_back(write.place);
@@ -254,6 +307,7 @@ void DiskTier::shed() {
     for (std::size_t dropped = jobs_.drop_writes(); dropped > 0; --dropped) {
         ++counters_.skipped;
         spare_.push_back(pending_.back().place);
+        if (Segment* const in = segment(spare_.back().segment)) --in->writing;
         pending_names_.erase(pending_.back().hash);
         pending_.pop_back();
     }
@@ -327,6 +381,7 @@ std::int64_t DiskTier::erase(std::uint32_t owner) {
         at = index_.erase(at);
         ++erased;
         if (Segment* const in = segment(place.segment)) {
+            in->file->drop_index();
             // Not among the writes: those may be given up.
             jobs_.read([file = in->file, slot = place.slot]() -> DiskJobs::Done {
                 (void)file->wipe(slot);
@@ -344,7 +399,7 @@ void DiskTier::expire(std::uint64_t before_ms) {
 
 DiskTierStats DiskTier::stats() const {
     DiskTierStats stats = counters_;
-    stats.bytes = slots_ * slot_bytes_;
+    stats.bytes = bytes();
     stats.bytes_max = options_.bytes_max;
     stats.pages = std::ssize(index_);
     stats.pages_pending = std::ssize(pending_);

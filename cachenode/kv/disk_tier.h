@@ -20,7 +20,7 @@ namespace hearth {
 
 struct DiskTierOptions {
     std::string folder;
-    std::int64_t bytes_max = 0;  // Of all segments together; exact.
+    std::int64_t bytes_max = 0;  // Of all files together; exact.
     std::size_t page_bytes = 0;
     std::uint64_t fingerprint = 0;       // Of the model; other models' records are not believed.
     std::int64_t pages_pending_max = 8;  // Written behind at once; each is pinned meanwhile.
@@ -39,7 +39,8 @@ struct DiskTierStats {
 // or it is not loaded. Losing the folder loses no answer.
 class DiskTier {
   public:
-    // Reads the index from the headers of what an earlier run left. One process a folder:
+    // Reads the index of what an earlier run left, from the files beside full segments and the
+    // headers of others. One process a folder:
     // kUnavailable when it is taken, cannot be made or cannot be read. `wake`: from any thread.
     static Result<std::unique_ptr<DiskTier>> open(const DiskTierOptions& options,
                                                   const Clock& clock, std::function<void()> wake);
@@ -83,7 +84,9 @@ class DiskTier {
     struct Segment {
         std::uint32_t id = 0;
         std::shared_ptr<DiskSegment> file;
-        std::vector<PageHash> names;  // By slot; zeros where nothing is.
+        std::vector<PageHash> names;   // By slot; zeros where nothing is.
+        std::int32_t writing = 0;      // Slots whose write is queued.
+        std::int64_t index_bytes = 0;  // Of the file that names its records; 0 = none yet.
     };
     struct Write {
         PageHash hash;
@@ -95,6 +98,9 @@ class DiskTier {
     Result<void> lock_folder();
     Result<void> read_folder();
     Result<void> read_segment(std::uint32_t id);
+    void seal(Segment& segment);
+    std::int64_t bytes() const { return slots_ * slot_bytes_ + index_bytes_; }
+    std::int64_t index_bytes_max() const;
     std::string path_of(std::uint32_t id) const;
     Segment* segment(std::uint32_t id);
     Place new_place(std::uint32_t owner);
@@ -116,7 +122,7 @@ class DiskTier {
     std::deque<Write> pending_;  // In the order of the queue.
     std::unordered_map<PageHash, bool> pending_names_;
     std::vector<Place> spare_;  // Slots whose write was given up.
-    std::int64_t slots_ = 0;
+    std::int64_t slots_ = 0, index_bytes_ = 0;
     std::int64_t pages_loading_ = 0;
     MonotonicNs paused_until_ = 0;  // After a write that failed.
     double load_bytes_per_s_ = 0;

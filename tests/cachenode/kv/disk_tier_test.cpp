@@ -114,9 +114,21 @@ class DiskTierTest : public ::testing::Test {
         std::sort(out.begin(), out.end());
         return out;
     }
+    static fs::path index_of(const fs::path& segment) { return segment.string() + ".index"; }
+    static void flip(const fs::path& path, std::int64_t at) {
+        std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+        file.seekg(at);
+        const auto byte = static_cast<char>(file.get() ^ 4);
+        file.seekp(at);
+        file.put(byte);
+    }
     std::int64_t bytes_on_disk() const {
         std::int64_t bytes = 0;
-        for (const auto& file : files()) bytes += static_cast<std::int64_t>(fs::file_size(file));
+        for (const auto& file : files()) {
+            bytes += static_cast<std::int64_t>(fs::file_size(file));
+            const fs::path index = index_of(file);
+            if (fs::exists(index)) bytes += static_cast<std::int64_t>(fs::file_size(index));
+        }
         return bytes;
     }
 
@@ -207,15 +219,7 @@ TEST_F(DiskTierTest, AFlippedByteIsNeverServed) {
     for (std::int64_t at = 0; at < kSlot; at += at < 384 ? 1 : 37) {
         SCOPED_TRACE(at);
         ASSERT_TRUE(open(64).ok());
-        std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-        const auto flip = [&] {
-            file.seekg(at);
-            const auto byte = static_cast<char>(file.get() ^ 4);
-            file.seekp(at);
-            file.put(byte);
-            file.flush();
-        };
-        flip();
+        flip(path, at);
         ASSERT_EQ(disk_->stats().pages, 1);
         EXPECT_EQ(load(a), 0u);
         EXPECT_EQ(disk_->stats().corrupt, 1);
@@ -225,7 +229,7 @@ TEST_F(DiskTierTest, AFlippedByteIsNeverServed) {
         if (at >= 384) {
             EXPECT_EQ(load(a), 0u);
         }
-        flip();
+        flip(path, at);
     }
 }
 
@@ -258,6 +262,53 @@ TEST_F(DiskTierTest, WhatIsUsedAgainStays) {
         ASSERT_EQ(load(kept), kept.size()) << i;
         tree_.evict(1000);
     }
+}
+
+// Full segments are known from the small files beside them; those are hints, and lose nothing when
+// they are bad or gone.
+TEST_F(DiskTierTest, AStartReadsTheIndexOfFullSegments) {
+    constexpr std::int64_t kPages = 9'000;  // 16 segments of about 560.
+    ASSERT_TRUE(open(kPages).ok());
+    for (std::uint64_t i = 0; i < 15; ++i) {
+        store(chat(i, 64 * 100), i == 0 ? 7 : 8);
+        settle();
+        tree_.evict(1000);
+    }
+    disk_.reset();
+    ASSERT_EQ(files().size(), 3u);
+    const fs::path first = files()[0];
+    ASSERT_TRUE(fs::exists(index_of(first)));
+    ASSERT_TRUE(fs::exists(index_of(files()[1])));
+    EXPECT_FALSE(fs::exists(index_of(files()[2]))) << "it is not full";
+    const auto check = [&](std::int64_t pages) {
+        ASSERT_TRUE(open(kPages).ok());
+        settle();
+        EXPECT_EQ(disk_->stats().pages, pages);
+        EXPECT_EQ(disk_->stats().bytes, bytes_on_disk());
+        for (std::uint64_t i = 1; i < 15; ++i) ASSERT_EQ(load(chat(i, 64 * 100)), 6'400u);
+    };
+    flip(first, 100);  // The head of the first record: nobody looks at it before it is wanted.
+    check(1'500);
+    EXPECT_EQ(load(chat(0, 64 * 100)), 0u);
+    EXPECT_EQ(disk_->stats().corrupt, 1);
+    const auto size = static_cast<std::int64_t>(fs::file_size(index_of(first)));
+    for (const std::int64_t at : {0L, 9L, 17L, 33L, 41L, 49L, 1000L, size - 1}) {
+        SCOPED_TRACE(at);
+        flip(index_of(first), at);
+        check(1'499);  // It was scanned; and the index is written anew.
+        disk_.reset();
+        check(1'499);
+    }
+    for (const std::int64_t cut : {0L, 7L, 56L, size - 1}) {
+        SCOPED_TRACE(cut);
+        disk_.reset();
+        fs::resize_file(index_of(first), static_cast<std::uintmax_t>(cut));
+        check(1'499);
+    }
+    EXPECT_EQ(disk_->erase(7), 99);
+    settle();
+    EXPECT_FALSE(fs::exists(index_of(first))) << "it names what was erased";
+    check(1'400);
 }
 
 TEST_F(DiskTierTest, AFullDiskIsNoFailure) {
