@@ -33,17 +33,21 @@ int run_bench(const std::string& name, const std::vector<std::string>& arguments
 }  // namespace
 
 void add_bench(CLI::App& app, int& exit_code) {
-    auto* bench = app.add_subcommand("bench", "Measure: router, placement, engine, KV, transfer");
+    auto* bench =
+        app.add_subcommand("bench", "Measure: router, placement, engine, chat, KV, transfer");
     const auto name = std::make_shared<std::string>();
-    bench->add_option("NAME", *name, "What to measure: router, placement, engine, kv, transfer")
+    bench
+        ->add_option("NAME", *name,
+                     "What to measure: router, placement, engine, chat, kv, transfer")
         ->required()
-        ->check(CLI::IsMember({"router", "placement", "engine", "kv", "transfer"}));
+        ->check(CLI::IsMember({"router", "placement", "engine", "chat", "kv", "transfer"}));
     bench->prefix_command();  // The rest of the line is the benchmark's.
     bench->footer(
         "Examples:\n"
         "  hearth bench router                  a table, about two minutes\n"
         "  hearth bench router --json --seconds 30\n"
-        "  hearth bench engine --model 1.1b --threads 2 --decode 1,16 --json");
+        "  hearth bench engine --model 1.1b --threads 2 --decode 1,16 --json\n"
+        "  hearth bench chat --sessions 16 --turns 8 --peer-url http://127.0.0.1:8090");
     bench->callback(
         [&exit_code, bench, name] { exit_code = run_bench(*name, bench->remaining()); });
 }

@@ -25,6 +25,7 @@ std::string request_body(const TurnSettings& settings, const std::vector<Message
                       {"seed", settings.seed},
                       {"stream", true},
                       {"stream_options", json::object{{"include_usage", true}}}};
+    if (settings.ignore_eos) body["ignore_eos"] = true;
     return json::serialize(body);
 }
 

@@ -23,6 +23,7 @@ struct TurnSettings {
     std::int64_t max_tokens = 256;
     double temperature = 0.0;
     std::int64_t seed = 1;
+    bool ignore_eos = false;  // Every reply has max_tokens; an extension of vLLM and llama.cpp.
 };
 
 struct TurnResult {
