@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "cachenode/api/field_reader.h"
+#include "cachenode/api/response_format.h"
 #include "cachenode/api/strict_json.h"
 
 namespace hearth {
@@ -75,17 +76,6 @@ void refuse_unsupported(FieldReader& reader) {
     std::int64_t best_of = 1;
     if (reader.read("best_of", 1, 128, best_of) && best_of != 1)
         reader.fail("best_of", "unsupported_value", "must be 1");
-}
-
-void read_response_format(FieldReader& reader) {
-    const json::value* format = reader.find("response_format");
-    if (format == nullptr) return;
-    if (!format->is_object()) return reader.fail_type("response_format", "an object");
-    const json::value* type = format->get_object().if_contains("type");
-    if (type == nullptr || !type->is_string())
-        return reader.fail("response_format.type", "missing_required_parameter", "is missing");
-    if (type->get_string() != "text")
-        refuse(reader, "response_format.type", "must be 'text'; other formats are not supported");
 }
 
 void read_stop(FieldReader& reader, std::vector<std::string>& out) {
@@ -213,7 +203,7 @@ void read_sampling(FieldReader& reader, std::int32_t vocab_size, TurnOptions& ou
 void read_turn_options(FieldReader& reader, std::int32_t vocab_size, TurnOptions& out) {
     refuse_unsupported(reader);
     check_labels(reader);
-    read_response_format(reader);
+    read_response_format(reader, out.grammar);
     reader.read("n", 1, kChoicesMax, out.choices);
     read_sampling(reader, vocab_size, out);
     std::int64_t tokens = 0;

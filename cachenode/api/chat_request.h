@@ -11,6 +11,7 @@
 
 #include "cachenode/api/api_error.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/json_grammar.h"
 #include "engine/text/sampler.h"
 
 namespace hearth {
@@ -27,7 +28,8 @@ struct TurnOptions {
     std::vector<engine::TokenId> stop_token_ids;
     bool cache_prompt = true;
     std::optional<bool> truncates;  // Chats: may old turns be dropped? Absent: as configured.
-    std::int64_t choices = 1;       // "n": replies to the one prompt.
+    std::optional<engine::JsonGrammar> grammar;  // The reply's, by response_format.
+    std::int64_t choices = 1;                    // "n": replies to the one prompt.
     // Names of fields that we know nothing of, for the header that warns of them.
     std::vector<std::string> ignored;
     bool stream = false;

@@ -13,6 +13,8 @@ PromptRenderer::PromptRenderer(std::unique_ptr<engine::Tokenizer> tokenizer,
       context_length_(context_length) {
     for (engine::TokenId id = 0; id < tokenizer_->size(); ++id)
         token_bytes_max_ = std::max(token_bytes_max_, tokenizer_->decode(id, true).size());
+    auto trie = std::make_shared<const engine::TokenTrie>(*tokenizer_);
+    if (trie->spells_all()) token_trie_ = std::move(trie);
 }
 
 Result<std::shared_ptr<const PromptRenderer>> PromptRenderer::make(

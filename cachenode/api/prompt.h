@@ -11,6 +11,7 @@
 #include "common/base/result.h"
 #include "engine/model/checkpoint.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/token_trie.h"
 #include "engine/text/tokenizer.h"
 
 namespace hearth {
@@ -40,6 +41,8 @@ class PromptRenderer {
     const engine::Tokenizer& tokenizer() const { return *tokenizer_; }
     const engine::ChatTemplate& chat_template() const { return chat_template_; }
     std::int64_t context_length() const { return context_length_; }
+    // For replies that are bound to a grammar; null if the vocabulary cannot spell every text.
+    const std::shared_ptr<const engine::TokenTrie>& token_trie() const { return token_trie_; }
 
   private:
     PromptRenderer(std::unique_ptr<engine::Tokenizer> tokenizer, engine::ChatTemplate chat,
@@ -53,6 +56,7 @@ class PromptRenderer {
     engine::ChatTemplate chat_template_;
     std::int64_t context_length_;
     std::size_t token_bytes_max_ = 1;
+    std::shared_ptr<const engine::TokenTrie> token_trie_;
 };
 
 }  // namespace hearth

@@ -179,10 +179,23 @@ std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<P
     stream_wanted_ = asked.stream;
     choices_.resize(static_cast<std::size_t>(asked.choices));
     ignored_ = asked.ignored;
+    if (auto error = bind_reply(asked)) return error;
     if (auto error = set_max_tokens(asked)) return error;
     if (continued_)
         if (auto error = continue_turn()) return error;
     start_writer(asked);
+    return std::nullopt;
+}
+
+// To the grammar that was asked for, if any.
+std::optional<ApiError> TurnHandler::bind_reply(const TurnOptions& asked) {
+    if (!asked.grammar) return std::nullopt;
+    const auto& trie = context_.parts.prompts->token_trie();
+    if (!trie)
+        return invalid_field("response_format", "unsupported_value",
+                             "This model's vocabulary lacks bytes that JSON may need.");
+    turn_.grammar =
+        std::make_shared<const engine::TokenGrammar>(engine::TokenGrammar{*asked.grammar, trie});
     return std::nullopt;
 }
 

@@ -43,6 +43,7 @@ class TurnHandler {
     void add_headers(HeaderList& fields) const;  // Of an answer that began well.
     std::optional<ApiError> continue_turn();
     std::optional<ApiError> set_turn(const TurnOptions& asked, Result<Prompt> prompt);
+    std::optional<ApiError> bind_reply(const TurnOptions& asked);
     std::optional<ApiError> set_max_tokens(const TurnOptions& asked);
     void start_writer(const TurnOptions& asked);
     std::optional<ApiError> failure_of(const TurnEvent& event) const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,12 +39,15 @@ class Reply {
   private:
     bool ends(engine::TokenId id) const;
     Step take(engine::Sampled sampled);
+    void follow_grammar(Step& step);
 
     const engine::Tokenizer& tokenizer_;
     const TurnRequest& turn_;
     engine::Sampler sampler_;
     engine::StreamingDetokenizer detokenizer_;
     engine::StopMatcher stops_;
+    std::optional<engine::JsonState> grammar_;  // Where the reply is in the turn's grammar.
+    engine::TokenMask allowed_;                 // By that; scratch of sample().
     std::int64_t tokens_ = 0;
     std::string text_;
 };

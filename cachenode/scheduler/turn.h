@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "common/base/result.h"
 #include "common/wire/session_key.h"
 #include "engine/text/sampler.h"
+#include "engine/text/token_trie.h"
 #include "engine/text/tokenizer.h"
 
 namespace hearth {
@@ -78,6 +80,9 @@ struct TurnRequest {
     bool ignore_eos = false;
     std::vector<std::string> stop;
     std::vector<engine::TokenId> stop_token_ids;
+    // The reply is a text of this grammar and ends with it; min_tokens and ignore_eos do not count
+    // then. Null: any text.
+    std::shared_ptr<const engine::TokenGrammar> grammar;
     bool cache_read = true, cache_write = true;  // cache_prompt:false clears both.
     // The next turn's ids of this reply's text plus the template's closing; lets the scheduler
     // store the turn as the next prompt will render it. May be empty. Called on the scheduler's

@@ -93,7 +93,7 @@ void Sampler::accept(TokenId id) {
     }
 }
 
-Sampled Sampler::sample(std::span<float> logits) {
+Sampled Sampler::sample(std::span<float> logits, const TokenMask* allowed) {
     CHECK(!logits.empty());
     for (float& x : logits) x = usable(x);
     Sampled sampled;
@@ -104,6 +104,7 @@ Sampled Sampler::sample(std::span<float> logits) {
         sampled.top = top_logprobs(logits, log_sum, static_cast<std::size_t>(params_.top_logprobs));
     }
     change_logits(logits);
+    forbid_all_but(allowed, logits);
     sampled.id = params_.temperature > 0.0f ? draw(logits) : best(logits);
     if (wants_logprobs) {
         sampled.logprob = static_cast<float>(original_logit(logits, sampled.id) - log_sum);
@@ -147,15 +148,24 @@ void Sampler::change_logits(std::span<float> logits) {
     for (const TokenId id : params_.forbidden) set_logit(logits, id, kNever);
 }
 
+void Sampler::forbid_all_but(const TokenMask* allowed, std::span<float> logits) {
+    allowed_ = allowed;
+    if (allowed == nullptr) return;
+    for (std::size_t id = 0; id < logits.size(); ++id)
+        if (!allowed->holds(static_cast<TokenId>(id))) logits[id] = kNever;
+}
+
+bool Sampler::is_forbidden(TokenId id) const {
+    if (allowed_ != nullptr) return !allowed_->holds(id);
+    return std::find(params_.forbidden.begin(), params_.forbidden.end(), id) !=
+           params_.forbidden.end();
+}
+
 // If nothing may be chosen (a broken row of logits), the lowest id that is not forbidden.
 TokenId Sampler::best(std::span<const float> logits) const {
     const auto top = std::max_element(logits.begin(), logits.end());
     if (*top != kNever) return static_cast<TokenId>(top - logits.begin());
     TokenId id = 0;
-    const auto is_forbidden = [this](TokenId t) {
-        return std::find(params_.forbidden.begin(), params_.forbidden.end(), t) !=
-               params_.forbidden.end();
-    };
     while (is_forbidden(id) && static_cast<std::size_t>(id) + 1 < logits.size()) ++id;
     return id;
 }

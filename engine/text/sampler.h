@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/model/config.h"
+#include "engine/text/token_mask.h"
 
 namespace hearth::engine {
 
@@ -54,8 +55,9 @@ class Sampler {
     Sampler(SamplingParams params, std::span<const TokenId> prompt);
 
     // `logits` has vocab_size entries and is used as scratch. NaN entries are never chosen.
-    // Linear in vocab_size: the vocabulary is never sorted as a whole.
-    Sampled sample(std::span<float> logits);
+    // Linear in vocab_size: the vocabulary is never sorted as a whole. `allowed` not null: one of
+    // these, whatever their logits; not empty.
+    Sampled sample(std::span<float> logits, const TokenMask* allowed = nullptr);
     // Counts a reply token that was not sampled here (a forced prefix).
     void accept(TokenId id);
 
@@ -67,15 +69,18 @@ class Sampler {
     };
 
     void change_logits(std::span<float> logits);
+    void forbid_all_but(const TokenMask* allowed, std::span<float> logits);
     void set_logit(std::span<float> logits, TokenId id, float value);
     float original_logit(std::span<const float> logits, TokenId id) const;
+    bool is_forbidden(TokenId id) const;
     TokenId best(std::span<const float> logits) const;
     TokenId draw(std::span<const float> logits);
     void keep_top_k();
     void keep_top_p();
 
     SamplingParams params_;
-    std::uint64_t drawn_ = 0;  // Reply tokens so far, n of the next draw.
+    const TokenMask* allowed_ = nullptr;  // Of the step; null: all.
+    std::uint64_t drawn_ = 0;             // Reply tokens so far, n of the next draw.
     std::unordered_map<TokenId, std::int32_t> reply_counts_;
     std::unordered_set<TokenId> seen_;                // Prompt and reply; for repetition_penalty.
     std::vector<std::pair<TokenId, float>> changed_;  // Logits before this step changed them.

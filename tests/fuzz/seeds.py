@@ -16,6 +16,7 @@ TESTS = {
     "body_scan": ["tests/router/session/body_scan_test.cpp", "tests/router/session/json_scanner_test.cpp",
                   "tests/cachenode/api/chat_request_test.cpp"],
     "chat_request": ["tests/cachenode/api/chat_request_test.cpp"],
+    "json_grammar": ["tests/cachenode/api/schema_reader_test.cpp"],
     "config": ["tests/router/config_test.cpp", "tests/common/config/options_test.cpp"],
     "http_head": ["tests/common/net/http_head_test.cpp", "tests/common/net/chunked_test.cpp",
                   "tests/common/net/http_server_test.cpp", "tests/common/net/sse_test.cpp"],

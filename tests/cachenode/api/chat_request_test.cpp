@@ -242,8 +242,23 @@ TEST(ChatRequest, RefusesWhatItCannotDo) {
         {chat(R"("stop_token_ids":[-1])"), "stop_token_ids[0]", "invalid_value"},
         {chat(R"("stop_token_ids":1)"), "stop_token_ids", "invalid_type"},
         {chat(R"("cache_prompt":0)"), "cache_prompt", "invalid_type"},
-        {chat(R"("response_format":{"type":"json_object"})"), "response_format.type",
-         "unsupported_parameter"},
+        {chat(R"("response_format":{"type":"grammar"})"), "response_format.type", "invalid_value"},
+        {chat(R"("response_format":{"type":"json_schema"})"), "response_format.json_schema",
+         "missing_required_parameter"},
+        {chat(R"("response_format":{"type":"json_schema","json_schema":{"schema":{}}})"),
+         "response_format.json_schema.name", "missing_required_parameter"},
+        {chat(
+             R"("response_format":{"type":"json_schema","json_schema":
+              {"name":"a b","schema":{}}})"),
+         "response_format.json_schema.name", "invalid_value"},
+        {chat(R"("response_format":{"type":"json_schema","json_schema":{"name":"a"}})"),
+         "response_format.json_schema.schema", "missing_required_parameter"},
+        {chat(R"("response_format":{"type":"json_schema","json_schema":
+              {"name":"a","strict":1,"schema":{}}})"),
+         "response_format.json_schema.strict", "invalid_type"},
+        {chat(R"("response_format":{"type":"json_schema","json_schema":
+              {"name":"a","schema":{"type":"object","properties":{"n":{"minimum":1}}}}})"),
+         "response_format.json_schema.schema.properties.n.minimum", "unsupported_parameter"},
         {chat(R"("response_format":{})"), "response_format.type", "missing_required_parameter"},
         {chat(R"("response_format":"text")"), "response_format", "invalid_type"},
         {chat(R"("tools":[{"type":"function"}])"), "tools", "unsupported_parameter"},
