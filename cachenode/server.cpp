@@ -260,6 +260,11 @@ Result<void> NodeServer::State::build_transfer(ApiParts& parts) {
     migrator = std::make_shared<Migrator>(io, std::move(options), std::move(all), clock);
     parts.migrator = migrator;
     *copies = migrator;
+    publisher->on_drained([moving = migrator, id = config.node_id](bool drained) {
+        log::info(drained ? "an operator drains this node" : "an operator put this node back",
+                  {{"node", id}});
+        moving->drain(drained);
+    });
     return {};
 }
 
@@ -280,6 +285,8 @@ NodeRecord NodeServer::State::record() const {
     out.waiting = stats->waiting;
     out.kv_bytes_used = stats->kv_bytes_used;
     out.kv_bytes_max = stats->kv_bytes_max;
+    if (migrator) out.sessions = stats->sessions;
+    if (publisher) out.is_drained = publisher->is_drained();
     out.reused_tokens = stats->reused_tokens;
     out.reusable_tokens = stats->reusable_tokens;
     out.prompt_tokens = stats->prompt_tokens_device + stats->prompt_tokens_disk +
@@ -297,7 +304,8 @@ Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace
     self.http->begin_drain();
     const MonotonicNs deadline = self.clock.now() + grace.count() * kMs;
     if (self.migrator) {
-        self.publisher->tell_now();  // Routers send no more turns; those that come get a 503.
+        self.migrator->drain(false);  // An operator's, if there is one: this goes further.
+        self.publisher->tell_now();   // Routers send no more turns; those that come get a 503.
         co_await self.migrator->hand_off(deadline);
     }
     if (self.publisher) co_await self.publisher->leave();

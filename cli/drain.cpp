@@ -74,9 +74,33 @@ class Progress {
     std::string last_;
 };
 
-// Until no turn runs on the node. Sessions move with their next turns, whenever those come.
-Task<Result<json::object>> wait_for_turns(asio::io_context& io, DrainFlags flags) {
+// Whether the node has nothing left to do. One that hands its sessions over is waited for while
+// their number falls; those of others move with their next turns, whenever those come.
+class Rest {
+  public:
+    bool has_come(const json::object& drain, MonotonicNs now) {
+        const double sessions = number_at(drain, "sessions");
+        if (sessions != sessions_) since_ = now;
+        sessions_ = sessions;
+        if (number_at(drain, "turns") > 0) return false;
+        if (!is_true(drain, "hands_over") || now - since_ > kStuck) return true;
+        return is_true(drain, "has_heard") && sessions == 0;
+    }
+
+  private:
+    static bool is_true(const json::object& drain, const char* name) {
+        const json::value* value = drain.if_contains(name);
+        return value != nullptr && value->is_bool() && value->as_bool();
+    }
+    static constexpr MonotonicNs kStuck = 10 * kSecond;
+    double sessions_ = -1;
+    MonotonicNs since_ = 0;
+};
+
+// Until no turn runs on the node and it has handed over what it can.
+Task<Result<json::object>> wait_for_rest(asio::io_context& io, DrainFlags flags) {
     Progress progress(flags.admin.json);
+    Rest rest;
     const Clock& clock = SystemClock::instance();
     const MonotonicNs end = clock.now() + flags.timeout_s * kSecond;
     asio::steady_timer timer(io);
@@ -90,10 +114,11 @@ Task<Result<json::object>> wait_for_turns(asio::io_context& io, DrainFlags flags
         if (drain == nullptr)
             co_return make_error(ErrorCode::kCancelled, "somebody has undrained " + flags.node);
         progress.show(flags.node + ": " + progress_of(*drain));
-        if (number_at(*drain, "turns") == 0) co_return std::move(*node);
+        if (rest.has_come(*drain, clock.now())) co_return std::move(*node);
         if (clock.now() >= end)
-            co_return make_error(ErrorCode::kTimeout,
-                                 "turns still run after " + std::to_string(flags.timeout_s) + " s");
+            co_return make_error(ErrorCode::kTimeout, flags.node + " still has work after " +
+                                                          std::to_string(flags.timeout_s) +
+                                                          " s: " + progress_of(*drain));
         timer.expires_after(kLook);
         boost::system::error_code ignored;
         co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -107,7 +132,7 @@ Task<int> change(asio::io_context& io, DrainFlags flags) {
     if (answer && flags.wait) {
         const std::string warning = text_at(*answer, "error");
         if (warning != "-") std::fprintf(stderr, "hearth drain: %s\n", warning.c_str());
-        answer = co_await wait_for_turns(io, flags);
+        answer = co_await wait_for_rest(io, flags);
     }
     if (!answer) {
         std::fprintf(stderr, "hearth %s: %s\n", verb, answer.error().message.c_str());
@@ -138,7 +163,8 @@ void add_drain(CLI::App& app, int& exit_code) {
             ->required();
         add_admin_flags(*sub, flags->admin);
         if (drained) {
-            sub->add_flag("--wait", flags->wait, "Return when no turn runs there any more");
+            sub->add_flag("--wait", flags->wait,
+                          "Return when no turn runs there and its sessions are with their heirs");
             sub->add_option("--timeout", flags->timeout_s, "Seconds to wait at most")
                 ->check(CLI::Range(1, 86'400));
             sub->footer(

@@ -252,17 +252,24 @@ bool DiskTier::wants(const CachedPage& page) const {
     return is_nearly_full && old > 0 && known->second.segment <= segments_[old - 1].id;
 }
 
-void DiskTier::write_behind(PrefixTree::Lease lease) {
+bool DiskTier::has_room() const {
+    return 2 * std::ssize(pending_) < options_.pages_pending_max && clock_.now() >= paused_until_;
+}
+
+bool DiskTier::write_behind(PrefixTree::Lease lease) {
+    bool is_all = true;
     const auto now_ms = static_cast<std::uint64_t>(clock_.unix_now());
     const auto kept = std::make_shared<PrefixTree::Lease>(std::move(lease));
     for (const CachedPage& page : kept->cached_pages()) {
         if (!wants(page)) continue;
         if (std::ssize(pending_) >= options_.pages_pending_max || clock_.now() < paused_until_) {
             ++counters_.skipped;
+            is_all = false;
             continue;
         }
         queue_write(page, kept, now_ms);
     }
+    return is_all;
 }
 
 void DiskTier::queue_write(const CachedPage& page, const std::shared_ptr<PrefixTree::Lease>& lease,

@@ -29,7 +29,8 @@ struct DiskTierOptions {
 
 struct DiskTierStats {
     std::int64_t bytes = 0, bytes_max = 0, pages = 0, pages_pending = 0;  // Now.
-    // Ever. Skipped: no room in the queue, or its room was wanted by a turn.
+    // Ever. Skipped: no room in the queue, or its room was wanted by a turn; most are written
+    // later.
     std::int64_t written = 0, skipped = 0, evicted = 0, loaded = 0, corrupt = 0, failures = 0;
     double load_bytes_per_s = 0;  // Measured; 0 = nothing was loaded yet.
 };
@@ -54,8 +55,10 @@ class DiskTier {
     // page that was stored by itself.
     std::vector<FoundPage> find(const PageHash& at, std::span<const engine::TokenId> rest) const;
 
-    // Queues what is not here yet, in order; pinned until it is written. Never blocks.
-    void write_behind(PrefixTree::Lease lease);
+    // Queues what is not here yet, in order; pinned until it is written. Never blocks. False: there
+    // was no room for all of it in the queue; try again when has_room().
+    bool write_behind(PrefixTree::Lease lease);
+    bool has_room() const;
     // Gives up the writes that have not begun, and their pins, if the disk is slow: memory is
     // wanted now.
     void shed();

@@ -2,6 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "cachenode/kv/device_tier.h"
 #include "cachenode/kv/disk_tier.h"
@@ -16,6 +20,18 @@ struct KvView {
     SessionLedger& ledger;
     DiskTier* disk = nullptr;  // Null: none.
     MonotonicNs now = 0;
+
+    // Reads what the disk has of a prefix and memory has not; false: nothing, or no room. `then`
+    // runs on this thread once it is there, while it is still pinned. Empty: there is no disk.
+    using Then = std::function<void(KvView&)>;
+    std::function<bool(const std::string& salt, std::vector<engine::TokenId> tokens,
+                       const PrefixUse& use, Then then)>
+        restore = {};
+    // Stores a prefix's pages on the disk too, in time. Empty: there is no disk.
+    std::function<void(const std::string& salt, std::span<const engine::TokenId> tokens)>
+        write_behind = {};
+    // A turn of the session runs or waits here. Empty: none does.
+    std::function<bool(const SessionKey& session)> is_busy = {};
 };
 
 // By which pages know their session; never 0, which is nobody's.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <deque>
 #include <exception>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,7 @@ class Publisher::Core {
 
     void stop();
     static Task<void> heartbeat(Self self);
+    static Task<void> hear_drains(Self self);
     static Task<void> publish_sessions(Self self);
     static Task<SessionHint> find_hint(Self self, SessionKey key, std::int64_t history_tokens,
                                        std::int64_t router_epoch);
@@ -79,6 +81,9 @@ class Publisher::Core {
     std::deque<Update> queue;
     std::vector<NodeRecord> nodes;  // As of nodes_read; for lives().
     MonotonicNs nodes_read = 0;
+    std::map<std::string, bool> drains;  // By an operator.
+    bool drained = false;                // This node is.
+    std::function<void(bool)> told_drained;
     asio::steady_timer beat, work, ended;      // Cancelled to wake their loops.
     bool beating = false, publishing = false;  // Their loops run.
     bool at_work = false;                      // An update is on its way to the store.
@@ -128,6 +133,7 @@ Task<void> Publisher::Core::heartbeat(Self self) {
             const std::string kind = "join";
             (void)co_await self->store.append_event(kind, record.node_id, record.generation);
         }
+        if (told.ok() && !self->stopped && !self->leaving) co_await hear_drains(self);
         if (self->stopped || self->leaving) break;
         const bool eager = !self->joined && self->failures < kJoinAttempts;
         auto pause = self->options.heartbeat;
@@ -136,6 +142,18 @@ Task<void> Publisher::Core::heartbeat(Self self) {
     }
     self->beating = false;
     self->ended.cancel();
+}
+
+Task<void> Publisher::Core::hear_drains(Self self) {
+    auto read = co_await self->store.drains();
+    if (!read || self->stopped) co_return;
+    self->drains = std::move(*read);
+    const auto own = self->drains.find(self->options.node_id);
+    const bool drained = own != self->drains.end() && own->second;
+    if (drained == self->drained) co_return;
+    self->drained = drained;
+    if (self->told_drained) self->told_drained(drained);
+    (void)co_await self->store.publish_node(self->current_record(), 3 * self->options.heartbeat);
 }
 
 Task<void> Publisher::Core::publish_sessions(Self self) {
@@ -195,6 +213,10 @@ Task<Result<std::vector<NodeRecord>>> Publisher::Core::live_nodes(Self self) {
         auto read = co_await self->store.nodes();
         if (!read.ok()) co_return read.error();
         self->nodes = std::move(*read);
+        for (NodeRecord& node : self->nodes) {
+            const auto drain = self->drains.find(node.node_id);
+            if (drain != self->drains.end() && drain->second) node.state = NodeState::kDraining;
+        }
         self->nodes_read = now;
     }
     co_return self->nodes;
@@ -307,6 +329,7 @@ Publisher::~Publisher() {
 }
 
 void Publisher::stop() {
+    core_->told_drained = {};
     core_->stop();
 }
 
@@ -361,6 +384,14 @@ void Publisher::tell_now() {
 
 Task<Result<std::vector<NodeRecord>>> Publisher::nodes() {
     return Core::live_nodes(core_);
+}
+
+void Publisher::on_drained(std::function<void(bool)> told) {
+    core_->told_drained = std::move(told);
+}
+
+bool Publisher::is_drained() const {
+    return core_->drained;
 }
 
 Task<Result<void>> Publisher::hand_over(SessionKey key, SessionRecord record) {

@@ -58,7 +58,11 @@ class Publisher {
     void forget(const SessionKey& key);               // Its session was erased here.
     std::int64_t epoch(const SessionKey& key) const;  // Under which we publish it.
     void tell_now();                                  // The next heartbeat comes at once.
-    Task<Result<std::vector<NodeRecord>>> nodes();    // Live ones, as of the last heartbeat's time.
+    // Live ones, as of the last heartbeat's time; draining too are those that an operator drains.
+    Task<Result<std::vector<NodeRecord>>> nodes();
+    // `told`: with each heartbeat that shows that an operator drains this node, or no more.
+    void on_drained(std::function<void(bool drained)> told);
+    bool is_drained() const;
     // The session is the node's of `record` from now on, verified there.
     Task<Result<void>> hand_over(SessionKey key, SessionRecord record);
 

@@ -49,6 +49,7 @@ void Restores::finish(std::list<Restore>::iterator at, const std::vector<ReadOut
     Finished done;
     done.turn = restore.question.turn;
     done.in_memory = restore.in_memory;
+    done.then = std::move(restore.question.then);
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         if (outcomes[i] != ReadOutcome::kGood) {
             done.was_corrupt = outcomes[i] == ReadOutcome::kCorrupt;
@@ -64,6 +65,15 @@ void Restores::finish(std::list<Restore>::iterator at, const std::vector<ReadOut
     done.held = std::move(restore.lease);
     running_.erase(at);
     finished_.push_back(std::move(done));
+}
+
+void Restores::abandon() {
+    for (Restore& restore : running_) {
+        if (auto then = std::exchange(restore.question.then, {})) then();
+    }
+    for (Finished& done : finished_) {
+        if (auto then = std::exchange(done.then, {})) then();
+    }
 }
 
 }  // namespace hearth

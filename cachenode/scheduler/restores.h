@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -31,6 +32,7 @@ class Restores {
         std::vector<engine::TokenId> tokens;  // That may be reused.
         PrefixUse use;
         double prefill_tokens_per_s = 0;  // 0 = unknown: then it is read.
+        std::function<void()> then = {};  // Of a restore that no turn waits for.
     };
     Start start(DiskTier& disk, Question question);
 
@@ -39,7 +41,10 @@ class Restores {
         PrefixTree::Lease held;      // Of all that is cached by now.
         std::int64_t in_memory = 0;  // Tokens that had been there before.
         bool was_corrupt = false;
+        std::function<void()> then = {};
     };
+    // Lets those who wait without a turn go on with what is there: nothing more will be read.
+    void abandon();
     std::vector<Finished> take_finished() { return std::exchange(finished_, {}); }
     std::size_t running() const { return running_.size(); }
 

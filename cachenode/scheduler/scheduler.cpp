@@ -16,6 +16,7 @@ void Scheduler::State::stop() {
     for (auto& turn : restoring_) end(*turn, FinishReason::kCancelled);
     forget_ended();
     disk_.reset();  // Writes what is queued.
+    restores_.abandon();
     publish();
     send_last_events();
 }
@@ -25,6 +26,7 @@ bool Scheduler::State::step() {
     bool has_worked = take_mail();
     has_worked |= disk_ != nullptr && disk_->poll();
     has_worked |= take_restored();
+    write_rest();
     has_worked |= end_overdue();
     has_worked |= admit_waiting();
     has_worked |= run_batch();

@@ -105,6 +105,8 @@ class Scheduler::State {
     bool take_restored();
     Restores::Start begin_restore(Turn& turn);
     void write_behind(const std::string& salt, std::span<const TokenId> tokens);
+    void write_rest();
+    KvView view();
     bool admit_waiting();
     bool admit(Turn& turn);
     void replay_forced(Turn& turn);
@@ -139,6 +141,11 @@ class Scheduler::State {
     std::deque<std::unique_ptr<Turn>> running_;    // In order of admission.
     CanonicalPasses passes_;
     Restores restores_;
+    struct Prefix {
+        std::string salt;
+        std::vector<TokenId> tokens;
+    };
+    std::deque<Prefix> unwritten_;    // Of which some pages are to be written still.
     std::unique_ptr<DiskTier> disk_;  // Null: none. Its jobs use what stands above.
     std::vector<LastEvent> last_events_;
     std::vector<float> logits_;

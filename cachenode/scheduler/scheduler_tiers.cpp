@@ -59,6 +59,10 @@ Restores::Start Scheduler::State::begin_restore(Turn& turn) {
 bool Scheduler::State::take_restored() {
     std::vector<Restores::Finished> finished = restores_.take_finished();
     for (Restores::Finished& done : finished) {
+        if (done.then) {
+            done.then();
+            continue;
+        }
         const auto at = std::find_if(restoring_.begin(), restoring_.end(),
                                      [&](const auto& turn) { return turn->id == done.turn; });
         if (at == restoring_.end()) continue;  // It was cancelled; its pages are cached.
@@ -73,15 +77,53 @@ bool Scheduler::State::take_restored() {
     return !finished.empty();
 }
 
+KvView Scheduler::State::view() {
+    KvView view{tier_, accounts_.ledger(), disk_.get(), clock_.now()};
+    view.is_busy = [this](const SessionKey& session) {
+        for (const auto* list : {&running_, &waiting_, &restoring_})
+            for (const auto& turn : *list)
+                if (turn->request.session == session) return true;
+        return false;
+    };
+    if (disk_ == nullptr) return view;
+    view.write_behind = [this](const std::string& salt, std::span<const TokenId> tokens) {
+        write_behind(salt, tokens);
+    };
+    view.restore = [this](const std::string& salt, std::vector<TokenId> tokens,
+                          const PrefixUse& use, KvView::Then then) {
+        Restores::Question question{.salt = salt, .tokens = std::move(tokens), .use = use};
+        question.then = [this, then = std::move(then)] {
+            KvView later = this->view();
+            then(later);
+        };
+        return restores_.start(*disk_, std::move(question)) == Restores::Start::kStarted;
+    };
+    return view;
+}
+
 bool Scheduler::State::post(std::function<void(KvView&)> job) {
     return inbox_.call([this, job = std::move(job)] {
-        KvView view{tier_, accounts_.ledger(), disk_.get(), clock_.now()};
-        job(view);
+        KvView now = view();
+        job(now);
     });
 }
 
 void Scheduler::State::write_behind(const std::string& salt, std::span<const TokenId> tokens) {
-    if (disk_ != nullptr) disk_->write_behind(tier_.tree().peek(salt, tokens));
+    constexpr std::size_t kUnwrittenMax = 1'024;
+    if (disk_ == nullptr || disk_->write_behind(tier_.tree().peek(salt, tokens))) return;
+    if (unwritten_.size() >= kUnwrittenMax) unwritten_.pop_front();
+    unwritten_.push_back({salt, {tokens.begin(), tokens.end()}});
+}
+
+// What found the queue full, oldest first: it would be evicted first.
+void Scheduler::State::write_rest() {
+    while (disk_ != nullptr && !unwritten_.empty() && disk_->has_room()) {
+        const Prefix& next = unwritten_.front();
+        PrefixTree::Lease pages = tier_.tree().peek(next.salt, next.tokens);
+        // What is pinned cannot be evicted for those who were promised it.
+        if (tier_.pages_available() < 0 || !disk_->write_behind(std::move(pages))) return;
+        unwritten_.pop_front();
+    }
 }
 
 }  // namespace hearth

@@ -23,6 +23,17 @@ std::span<const engine::TokenId> first(const std::vector<engine::TokenId>& token
 
 }  // namespace
 
+bool restore_session(KvView& kv, const SessionKey& key, const std::string& salt,
+                     KvView::Then then) {
+    const SessionTurn* const last = kv.ledger.find(key, salt);
+    if (last == nullptr || !kv.restore) return false;
+    // Not a use: it is as old as the session's last turn.
+    const PrefixUse use{
+        .now = last->ended, .follow_up = last->turn >= 2, .owner = session_tag(key)};
+    const auto wanted = first(last->tokens, last->stored);
+    return kv.restore(salt, {wanted.begin(), wanted.end()}, use, std::move(then));
+}
+
 std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key,
                                         const std::string& salt) {
     const SessionTurn* const last = kv.ledger.find(key, salt);
@@ -32,6 +43,7 @@ std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key,
     // What is pinned cannot be evicted for those who were promised it.
     if (kv.tier.pages_available() < 0 || held.lease.tokens() == 0) return std::nullopt;
     held.pages = held.lease.cached_pages();
+    held.is_busy = kv.is_busy && kv.is_busy(key);
     WireSession& session = held.session;
     session.key = key;
     session.salt = salt;
@@ -42,6 +54,15 @@ std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key,
     session.turn = last->turn;
     session.age_ms = std::max<std::int64_t>(0, kv.now - last->ended) / kMs;
     return held;
+}
+
+bool forget_empty(KvView& kv, const SessionKey& key, const std::string& salt) {
+    const SessionTurn* const last = kv.ledger.find(key, salt);
+    if (last == nullptr) return true;
+    if (kv.is_busy && kv.is_busy(key)) return false;
+    if (kv.tier.tree().peek(salt, first(last->tokens, last->stored)).tokens() > 0) return false;
+    kv.ledger.erase(key, salt);
+    return true;
 }
 
 void release_session(KvView& kv, HeldSession held) {
@@ -128,6 +149,7 @@ std::int64_t SessionImport::finish(KvView& kv) {
     const std::int64_t stored = kv.tier.tree().peek(session_.salt, wanted).tokens();
     lease_.reset();
     blanks_.clear();
+    if (kv.write_behind) kv.write_behind(session_.salt, wanted);  // As after a turn.
     SessionTurn turn;
     turn.tokens = std::move(session_.tokens);
     turn.stored = stored;

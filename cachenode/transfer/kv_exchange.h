@@ -18,10 +18,15 @@ struct HeldSession {
     WireSession session;
     std::vector<CachedPage> pages;  // From the first one on; the last may be short.
     PrefixTree::Lease lease;
+    bool is_busy = false;  // A turn of it runs or waits: there will be more.
 };
 
+// Brings back what only the disk has of a session; false: nothing, then `then` is not called.
+bool restore_session(KvView& kv, const SessionKey& key, const std::string& salt, KvView::Then then);
 // Nothing if the session is unknown here, holds nothing, or turns were promised its pages.
 std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key, const std::string& salt);
+// Forgets a session of which nothing is here any more; false: there is something.
+bool forget_empty(KvView& kv, const SessionKey& key, const std::string& salt);
 // Frees what only this session used, after its pages went elsewhere.
 void release_session(KvView& kv, HeldSession held);
 

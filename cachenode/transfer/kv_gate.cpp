@@ -5,6 +5,15 @@ namespace hearth {
 
 template <typename T>
 Task<std::optional<T>> KvGate::ask(std::function<T(KvView&)> job) {
+    std::function<void(KvView&, std::function<void(T)>)> at_once =
+        [job = std::move(job)](KvView& kv, const std::function<void(T)>& answer) {
+            answer(job(kv));
+        };
+    co_return co_await ask_later<T>(std::move(at_once));
+}
+
+template <typename T>
+Task<std::optional<T>> KvGate::ask_later(std::function<void(KvView&, std::function<void(T)>)> job) {
     struct Waiting {
         explicit Waiting(asio::io_context& io) : timer(io) {}
         asio::steady_timer timer;
@@ -12,13 +21,16 @@ Task<std::optional<T>> KvGate::ask(std::function<T(KvView&)> job) {
         bool done = false;
     };
     auto waiting = std::make_shared<Waiting>(io_);
-    std::function<void(KvView&)> there = [waiting, job = std::move(job), &io = io_](KvView& kv) {
-        auto value = std::make_shared<T>(job(kv));
+    std::function<void(T)> answer = [waiting, &io = io_](T given) {
+        auto value = std::make_shared<T>(std::move(given));
         asio::post(io, [waiting, value] {
             waiting->value.emplace(std::move(*value));
             waiting->done = true;
             waiting->timer.cancel();
         });
+    };
+    std::function<void(KvView&)> there = [job = std::move(job), answer](KvView& kv) {
+        job(kv, answer);
     };
     if (!scheduler_->post(std::move(there))) co_return std::nullopt;
     while (!waiting->done) {
@@ -38,11 +50,16 @@ std::shared_ptr<T> KvGate::keep(T value) const {
 }
 
 Task<std::shared_ptr<HeldSession>> KvGate::hold(SessionKey key, std::string salt) {
-    std::function<std::shared_ptr<HeldSession>(KvView&)> job = [this, key, salt](KvView& kv) {
-        auto held = hold_session(kv, key, salt);
-        return held ? keep(std::move(*held)) : nullptr;
-    };
-    auto held = co_await ask(std::move(job));
+    using Held = std::shared_ptr<HeldSession>;
+    std::function<void(KvView&, std::function<void(Held)>)> job =
+        [this, key, salt](KvView& kv, const std::function<void(Held)>& answer) {
+            KvView::Then then = [this, key, salt, answer](KvView& later) {
+                auto held = hold_session(later, key, salt);
+                answer(held ? keep(std::move(*held)) : nullptr);
+            };
+            if (!restore_session(kv, key, salt, then)) then(kv);
+        };
+    auto held = co_await ask_later<Held>(std::move(job));
     co_return held ? std::move(*held) : nullptr;
 }
 
@@ -59,6 +76,13 @@ Task<void> KvGate::release(std::shared_ptr<HeldSession> held) {
         return true;
     };
     (void)co_await ask(std::move(job));
+}
+
+Task<bool> KvGate::forget_empty(SessionKey key, std::string salt) {
+    std::function<bool(KvView&)> job = [key, salt](KvView& kv) {
+        return hearth::forget_empty(kv, key, salt);
+    };
+    co_return (co_await ask(std::move(job))).value_or(false);
 }
 
 Task<ErasedSession> KvGate::erase(SessionKey key) {

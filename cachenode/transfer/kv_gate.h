@@ -24,12 +24,13 @@ class KvGate {
 
     std::size_t page_bytes() const { return scheduler_->engine().kv_layout().page_bytes(); }
 
-    // Null: unknown, empty, or promised to turns.
+    // Null: unknown, empty, or promised to turns. What only the disk has is read first.
     Task<std::shared_ptr<HeldSession>> hold(SessionKey key, std::string salt);
     // Most recent first.
     Task<std::vector<std::pair<SessionKey, std::string>>> sessions();
     // The session went elsewhere.
     Task<void> release(std::shared_ptr<HeldSession> held);
+    Task<bool> forget_empty(SessionKey key, std::string salt);
     Task<ErasedSession> erase(SessionKey key);
 
     // Null: no room for it.
@@ -41,6 +42,9 @@ class KvGate {
     // What `job` gives; nothing once the scheduler has stopped.
     template <typename T>
     Task<std::optional<T>> ask(std::function<T(KvView&)> job);
+    // The same where the answer comes later; some time it must.
+    template <typename T>
+    Task<std::optional<T>> ask_later(std::function<void(KvView&, std::function<void(T)>)> job);
     template <typename T>
     std::shared_ptr<T> keep(T value) const;
 

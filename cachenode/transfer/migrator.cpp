@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <deque>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <unordered_map>
 #include <utility>
@@ -22,6 +23,8 @@ constexpr std::int64_t kPullsMax = 16;      // At once; beyond, turns compute.
 // A turn's canonical pass runs right after it; what it adds should go along.
 constexpr MonotonicNs kSettle = 50 * kMs;
 constexpr double kPullOverheadS = 0.002;
+constexpr std::chrono::milliseconds kDrainPause{500};  // Between rounds of an operator's drain.
+constexpr MonotonicNs kNever = std::numeric_limits<MonotonicNs>::max();
 
 Result<void> outcome(const Result<PushAnswer>& pushed) {
     if (!pushed) return pushed.error();
@@ -39,7 +42,8 @@ class Migrator::Core {
           options(std::move(settings)),
           parts(std::move(all)),
           clock(time),
-          work(io_context) {}
+          work(io_context),
+          next_round(io_context) {}
 
     static Task<std::optional<NodeRecord>> heir_of(Self self, SessionKey key);
     static Task<Result<PushAnswer>> push(Self self, NodeRecord heir,
@@ -48,9 +52,12 @@ class Migrator::Core {
                                     double prefill_tokens_per_s);
     static Task<void> copy_loop(Self self);
     static Task<void> copy(Self self, SessionKey key, std::string salt);
-    static Task<void> hand_off(Self self, MonotonicNs deadline);
-    static Task<bool> hand_over(Self self, SessionKey key, std::string salt);
-    static Task<void> pause(Self self, std::chrono::milliseconds time);
+    static Task<Result<PushAnswer>> give(Self self, NodeRecord heir,
+                                         std::shared_ptr<HeldSession> held, bool owner);
+    static Task<void> drain_loop(Self self);
+    static Task<void> hand_off(Self self, MonotonicNs deadline, bool by_operator);
+    static Task<bool> hand_over(Self self, SessionKey key, std::string salt, bool is_last);
+    static Task<void> pause(asio::steady_timer& timer, std::chrono::milliseconds time);
     bool is_worth_it(std::int64_t tokens, double prefill_tokens_per_s);
 
     struct Waiting {
@@ -73,12 +80,15 @@ class Migrator::Core {
     double bytes_per_s = 0;  // Of pulls; 0 = unknown.
     std::int64_t pulls = 0;
     bool stopped = false;
+    asio::steady_timer next_round;  // Of a drain; cancelled to wake its loop.
+    bool drained = false;           // By an operator.
+    bool draining = false;          // The loop runs.
 };
 
-Task<void> Migrator::Core::pause(Self self, std::chrono::milliseconds time) {
-    self->work.expires_after(time);
+Task<void> Migrator::Core::pause(asio::steady_timer& timer, std::chrono::milliseconds time) {
+    timer.expires_after(time);
     boost::system::error_code ignored;  // A cancelled wait is a wake-up.
-    co_await self->work.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
 
 // The first of the session's order without this node: where the router will look for it.
@@ -166,20 +176,28 @@ Task<std::int64_t> Migrator::Core::fetch(Self self, SessionKey key, std::string 
     co_return *stored;
 }
 
+// Only the pages that the heir has not got from us before.
+Task<Result<PushAnswer>> Migrator::Core::give(Self self, NodeRecord heir,
+                                              std::shared_ptr<HeldSession> held, bool owner) {
+    const SessionKey key = held->session.key;
+    const Copy before = self->copies[key];
+    const std::int64_t whole = held->session.stored / engine::kPageTokens;
+    if (before.generation == heir.generation)
+        held->session.first_page = std::min(before.pages, whole);
+    auto pushed = co_await push(self, heir, held, owner);
+    if (self->copies.size() >= kCopiesMax) self->copies.clear();
+    Copy& after = self->copies[key];
+    after.generation = pushed ? heir.generation : std::string();
+    after.pages = pushed ? std::min(whole, pushed->stored / engine::kPageTokens) : 0;
+    co_return pushed;
+}
+
 Task<void> Migrator::Core::copy(Self self, SessionKey key, std::string salt) {
     const std::shared_ptr<HeldSession> held = co_await self->parts.gate->hold(key, salt);
     if (held == nullptr) co_return;
     const auto heir = co_await heir_of(self, key);
     if (!heir) co_return;
-    const Copy before = self->copies[key];
-    const std::int64_t whole = held->session.stored / engine::kPageTokens;
-    if (before.generation == heir->generation)
-        held->session.first_page = std::min(before.pages, whole);
-    const auto pushed = co_await push(self, *heir, held, false);
-    if (self->copies.size() >= kCopiesMax) self->copies.clear();
-    Copy& after = self->copies[key];
-    after.generation = pushed ? heir->generation : std::string();
-    after.pages = pushed ? whole : 0;
+    const auto pushed = co_await give(self, *heir, held, false);
     if (!pushed)
         log::debug("a turn could not be copied to its heir", {{"error", pushed.error().message}});
 }
@@ -191,7 +209,7 @@ Task<void> Migrator::Core::copy_loop(Self self) {
             self->queue.empty() ? now + 3'600 * kSecond : self->queue.front().since + kSettle;
         if (now < ripe) {
             const std::chrono::milliseconds left((ripe - now) / kMs + 1);
-            co_await pause(self, left);
+            co_await pause(self->work, left);
             continue;
         }
         const Waiting next = std::move(self->queue.front());
@@ -200,18 +218,21 @@ Task<void> Migrator::Core::copy_loop(Self self) {
     }
 }
 
-// True if the session is its heir's now.
-Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt) {
+// True if nothing of the session is here any more.
+Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt, bool is_last) {
     const std::shared_ptr<HeldSession> held = co_await self->parts.gate->hold(key, salt);
-    if (held == nullptr) co_return false;
+    if (held == nullptr) co_return co_await self->parts.gate->forget_empty(key, salt);
     const auto heir = co_await heir_of(self, key);
     if (!heir) co_return false;
-    const auto pushed = co_await push(self, *heir, held, true);
+    const auto pushed = co_await give(self, *heir, held, !held->is_busy);
     if (!pushed) {
         log::warn("a session could not be handed over",
                   {{"heir", heir->node_id}, {"error", pushed.error().message}});
         co_return false;
     }
+    if (held->is_busy) co_return false;  // Its pages are there; what its turn adds follows.
+    // The heir has no room for all of it now: it may pull the rest, or have room next time.
+    if (pushed->stored < held->session.stored && !is_last) co_return false;
     // Verified there; now it is the heir's for routers too, and only then our copy goes.
     SessionRecord record;
     record.node_id = heir->node_id;
@@ -220,11 +241,21 @@ Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt
     record.tokens = pushed->stored;
     record.turn = held->session.turn;
     const Result<void> told = co_await self->parts.publisher->hand_over(key, record);
-    if (told) co_await self->parts.gate->release(held);
-    co_return told.ok();
+    if (!told) co_return false;
+    self->copies.erase(key);
+    co_await self->parts.gate->release(held);
+    co_return true;
 }
 
-Task<void> Migrator::Core::hand_off(Self self, MonotonicNs deadline) {
+Task<void> Migrator::Core::drain_loop(Self self) {
+    while (self->drained && !self->stopped) {
+        co_await hand_off(self, kNever, true);
+        co_await pause(self->next_round, kDrainPause);
+    }
+    self->draining = false;
+}
+
+Task<void> Migrator::Core::hand_off(Self self, MonotonicNs deadline, bool by_operator) {
     const SessionKey anyone{};
     const auto peer = co_await heir_of(self, anyone);
     const auto sessions = co_await self->parts.gate->sessions();
@@ -232,13 +263,14 @@ Task<void> Migrator::Core::hand_off(Self self, MonotonicNs deadline) {
     std::int64_t moved = 0;
     for (const auto& [key, salt] : sessions) {
         self->parts.metrics->drain_remaining(left);
-        if (!peer || self->clock.now() >= deadline) break;
-        const bool done = co_await hand_over(self, key, salt);
+        if (!peer || self->stopped || self->clock.now() >= deadline) break;
+        if (by_operator && !self->drained) break;
+        const bool done = co_await hand_over(self, key, salt, !by_operator);
         moved += done ? 1 : 0;
-        --left;
+        left -= done ? 1 : 0;
     }
     self->parts.metrics->drain_remaining(left);
-    if (sessions.empty()) co_return;
+    if (sessions.empty() || (by_operator && moved == 0)) co_return;
     log::info("sessions handed over", {{"moved", moved},
                                        {"of", static_cast<std::int64_t>(sessions.size())},
                                        {"peers", peer.has_value()}});
@@ -262,6 +294,7 @@ void Migrator::start() {
 void Migrator::stop() {
     core_->stopped = true;
     core_->work.cancel();
+    core_->next_round.cancel();
 }
 
 Task<std::int64_t> Migrator::fetch(SessionKey key, std::string salt, SessionHint& hint,
@@ -279,7 +312,17 @@ void Migrator::turn_done(const SessionKey& key, const std::string& salt) {
 }
 
 Task<void> Migrator::hand_off(MonotonicNs deadline) {
-    return Core::hand_off(core_, deadline);
+    return Core::hand_off(core_, deadline, false);
+}
+
+void Migrator::drain(bool drained) {
+    core_->drained = drained;
+    core_->next_round.cancel();
+    if (!drained || core_->draining) return;
+    core_->draining = true;
+    asio::co_spawn(core_->io, Core::drain_loop(core_), [](std::exception_ptr failure) {
+        if (failure) std::rethrow_exception(failure);
+    });
 }
 
 }  // namespace hearth

@@ -49,8 +49,10 @@ class Migrator {
     // A turn of the session ended here.
     void turn_done(const SessionKey& key, const std::string& salt);
     // Gives every session to its heir, the most recently used first, until `deadline`. Turns may
-    // still run meanwhile: call it again for those.
+    // still run meanwhile, and their sessions are only copied: call it again for those.
     Task<void> hand_off(MonotonicNs deadline);
+    // An operator drains this node: the same again and again, until he does no more.
+    void drain(bool drained);
 
   private:
     class Core;

@@ -102,6 +102,8 @@ FieldList to_fields(const NodeRecord& r) {
                   {"reusable_tokens", text_of(r.reusable_tokens)},
                   {"prompt_tokens", text_of(r.prompt_tokens)},
                   {"started_ms", text_of(r.started_ms)}};
+    if (r.is_drained) out.emplace_back("is_drained", "1");
+    if (r.sessions >= 0) out.emplace_back("sessions", text_of(r.sessions));
     for (std::size_t i = 0; i < kMissReasonNames.size(); ++i)
         out.emplace_back(missed_field(i), text_of(r.missed_tokens[i]));
     return out;
@@ -135,6 +137,7 @@ Result<NodeRecord> node_record_from(const FieldList& fields) {
     in.read("prefill_tokens_per_s", r.prefill_tokens_per_s);
     in.read("running", r.running);
     in.read("waiting", r.waiting);
+    in.read("sessions", r.sessions);
     in.read("kv_bytes_used", r.kv_bytes_used);
     in.read("kv_bytes_max", r.kv_bytes_max);
     in.read("reused_tokens", r.reused_tokens);
@@ -143,6 +146,9 @@ Result<NodeRecord> node_record_from(const FieldList& fields) {
     for (std::size_t i = 0; i < kMissReasonNames.size(); ++i)
         in.read(missed_field(i).c_str(), r.missed_tokens[i]);
     in.read("started_ms", r.started_ms);
+    std::int64_t is_drained = 0;
+    in.read("is_drained", is_drained);
+    r.is_drained = is_drained != 0;
     if (!in.error().empty()) return make_error(ErrorCode::kCorrupt, in.error());
     return r;
 }

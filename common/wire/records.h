@@ -38,6 +38,10 @@ struct NodeRecord {
     std::int64_t running = 0;  // Sequences in the batch.
     std::int64_t waiting = 0;
     std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
+    // Whose KV is there; it hands them over when an operator drains it. -1 = unknown, and it does
+    // not.
+    std::int64_t sessions = -1;
+    bool is_drained = false;  // It has heard of the drain.
     std::int64_t reused_tokens = 0, reusable_tokens = 0, prompt_tokens = 0;  // Lifetime counters.
     std::array<std::int64_t, kMissReasonNames.size()> missed_tokens{};
     std::int64_t started_ms = 0;  // Unix time of this generation's start; 0 = unknown.

@@ -20,20 +20,29 @@ std::optional<double> DrainPace::eta_s(const std::string& node_id, std::size_t s
 
 DrainState drain_state(RouterCore& core, const std::string& node_id) {
     DrainState state;
-    core.bindings.each([&](const SessionKey&, const Binding& binding) {
-        state.sessions += binding.node_id == node_id;
-    });
     const auto members = core.membership.now();
-    if (const Member* member = members->find(node_id))
-        state.turns =
-            std::max(member->record.running + member->record.waiting, member->status->in_flight);
+    if (const Member* member = members->find(node_id)) {
+        const NodeRecord& record = member->record;
+        state.turns = std::max(record.running + record.waiting, member->status->in_flight);
+        state.hands_over = record.sessions >= 0;
+        state.has_heard = record.is_drained;
+        state.sessions = static_cast<std::size_t>(std::max<std::int64_t>(0, record.sessions));
+    }
+    if (!state.hands_over) {
+        core.bindings.each([&](const SessionKey&, const Binding& binding) {
+            state.sessions += binding.node_id == node_id;
+        });
+    }
     state.eta_s = core.drain_pace.eta_s(node_id, state.sessions, core.clock.now());
     return state;
 }
 
 boost::json::object view(const DrainState& state) {
-    boost::json::object out{
-        {"sessions", state.sessions}, {"turns", state.turns}, {"eta_s", nullptr}};
+    boost::json::object out{{"sessions", state.sessions},
+                            {"turns", state.turns},
+                            {"hands_over", state.hands_over},
+                            {"has_heard", state.has_heard},
+                            {"eta_s", nullptr}};
     if (state.eta_s) out["eta_s"] = *state.eta_s;
     return out;
 }

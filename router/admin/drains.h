@@ -12,11 +12,13 @@ namespace hearth {
 
 struct RouterCore;
 
-// What is left of a node's work: sessions that this router remembers there, and turns that run
-// there now, of all routers as far as the node says.
+// What is left of a node's work: sessions whose KV is there, as the node says, else those that this
+// router remembers there; and turns that run there now, of all routers as far as the node says.
 struct DrainState {
     std::size_t sessions = 0;
     std::int64_t turns = 0;
+    bool hands_over = false;      // The node gives its sessions to their heirs by itself,
+    bool has_heard = false;       // and knows that it is to.
     std::optional<double> eta_s;  // By the pace since this router first looked; unknown at first.
 };
 
@@ -37,7 +39,8 @@ class DrainPace {
 
 // Of a drained member; walks all remembered sessions once.
 DrainState drain_state(RouterCore& core, const std::string& node_id);
-// For the answers of drain and undrain, and the list of nodes: sessions, turns, eta_s.
+// For the answers of drain and undrain, and the list of nodes: sessions, turns, hands_over,
+// has_heard, eta_s.
 boost::json::object view(const DrainState& state);
 
 }  // namespace hearth

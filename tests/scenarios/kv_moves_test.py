@@ -1,8 +1,10 @@
-"""KV follows its sessions: nodes restarted one after another, one that comes and goes, one killed.
+"""KV follows its sessions: nodes restarted one after another, one that comes and goes, one that an
+operator drains, one killed.
 
 The size of a longer run: kv_moves_test.py 200
 """
 
+import json
 import signal
 import sys
 import threading
@@ -17,28 +19,31 @@ HEARTBEAT = ("--heartbeat-ms", "100ms")
 SHAPE = {"layers": 4, "heads": 2, "kv_heads": 2, "head_dim": 64}
 
 
-def reference(turns):
+def reference(turns, sessions=SESSIONS):
     """What one node that never fails replies and finds again."""
     with Fleet() as fleet:
         fleet.tiny_model(**SHAPE)
-        chats = Chats(fleet.start_node("alone", "--kv-memory", "256MiB"), SESSIONS)
+        chats = Chats(fleet.start_node("alone", "--kv-memory", "512MiB"), sessions)
         for turn in range(turns):
             chats.round(turn)
+            if turn == 1:
+                chats.bytes = metric(fleet.address["alone"], "hearth_cache_tier_bytes")
         return chats
 
 
 class Moves(Fleet):
     """Nodes with peers, a router, and chats in play."""
 
-    def begin(self, *flags):
+    def begin(self, *flags, sessions=SESSIONS, disk=False):
         self.flags = (*HEARTBEAT, *flags)
         self.tiny_model(**SHAPE)
         self.start_redis()
         for n in range(NODES):
-            self.start_node(f"node-{n}", *self.flags)
+            own = ("--kv-disk", self.path(f"disk-{n}"), "--kv-disk-bytes", "1GiB") if disk else ()
+            self.start_node(f"node-{n}", *self.flags, *own)
         self.start_router()
         self.wait_members(self.address["router"], NODES)
-        self.chats = Chats(self.address["router"], SESSIONS)
+        self.chats = Chats(self.address["router"], sessions)
         self.turn = 0
 
     def rounds(self, count):
@@ -115,6 +120,35 @@ def scale(ideal):
         check(rate >= 0.95, f"inter-turn hit rate {rate:.4f}")
 
 
+def drained(ideal):
+    """An operator's drain hands over what memory has and what only the disk has, while chats go on."""
+    with Moves() as fleet:
+        fleet.begin("--kv-memory", str(int(ideal.bytes * 0.6 / NODES)), sessions=ideal.sessions,
+                    disk=True)
+        fleet.rounds(2)
+        node = max((f"node-{n}" for n in range(NODES)),
+                   key=lambda n: metric(fleet.address[n], "hearth_cache_sessions"))
+        address = fleet.address[node]
+        held = metric(address, "hearth_cache_sessions") * ideal.bytes / ideal.sessions
+        check(held > metric(address, "hearth_cache_tier_capacity_bytes", 'tier="device"'),
+              "all of its sessions fit into its memory")
+        fleet.hearth("router", "drain", node)
+        fleet.rounds(1)  # Meanwhile.
+        told = json.loads(fleet.hearth("router", "drain", node, "--wait", "--json"))
+        check(told["drain"]["sessions"] == 0, f"sessions were left behind: {told}")
+        check(metric(address, "hearth_cache_sessions") == 0, "the node still has sessions")
+        turns = metric(address, "hearth_engine_turns_total")
+        fleet.rounds(1)
+        check(metric(address, "hearth_engine_turns_total") == turns, "a turn went to a drained node")
+        fleet.hearth("router", "undrain", node)
+        fleet.rounds(1)
+        rate = fleet.rate(ideal)
+        missed = {r: fleet.total("hearth_engine_missed_tokens_total", f'reason="{r}"')
+                  for r in ("rerouted", "evicted", "diverged", "capacity", "declined")}
+        print(f"a node drained by its operator: {rate:.4f}; missed {missed}")
+        check(rate >= 0.95, f"inter-turn hit rate {rate:.4f}")
+
+
 def killed(ideal, replicate):
     with Moves() as fleet:
         fleet.begin("--replicate", "1" if replicate else "0")
@@ -152,6 +186,7 @@ def main():
     ideal = reference(2 + NODES + 1)
     rolling_restart(ideal)
     scale(ideal)
+    drained(reference(5, 3 * SESSIONS))
     killed(ideal, True)
     killed(ideal, False)
 

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 
+#include "cachenode/transfer/http_transport.h"
 #include "common/base/rng.h"
 #include "engine/fake_engine.h"
 #include "tests/cachenode/scheduler/chat_world.h"
@@ -31,6 +32,14 @@ struct Chat {
     std::string salt;
     Messages messages;  // Ends with the user's question.
     bool is_busy = false;
+    std::size_t node = 0;  // Where its turns go.
+};
+
+// One life of one node, and what its turns said of their tokens.
+struct Node {
+    std::set<std::byte*> pages;
+    std::unique_ptr<ChatWorld> world;
+    std::int64_t prompt_tokens = 0, cached_tokens = 0;
 };
 
 // Everything whose KV was ever computed under one salt, in order: the most a cache could know.
@@ -76,10 +85,15 @@ class PageSpy final : public engine::Engine {
 
 class ModelCheck {
   public:
-    // `folder`: of a disk tier; empty = none.
-    ModelCheck(std::uint64_t seed, const SchedulerOptions& options, std::string folder = {})
-        : rng_(seed), options_(options), folder_(std::move(folder)), reference_(without_cache()) {
-        restart();
+    // `folder`: of the nodes' disk tiers; empty = none.
+    ModelCheck(std::uint64_t seed, const SchedulerOptions& options, std::string folder = {},
+               std::size_t nodes = 1)
+        : rng_(seed),
+          nodes_(nodes),
+          options_(options),
+          folder_(std::move(folder)),
+          reference_(without_cache()) {
+        for (std::size_t i = 0; i < nodes; ++i) restart(i);
         for (std::uint64_t i = 0; i < 8; ++i) chats_.push_back(new_chat(i));
     }
 
@@ -90,7 +104,7 @@ class ModelCheck {
                 submit(chats_[rng_.below(chats_.size())]);
             } else if (kind < 33 && !flying_.empty()) {
                 Flying& turn = *flying_[rng_.below(flying_.size())];
-                world_->scheduler().cancel(turn.id);
+                nodes_[turn.node].world->scheduler().cancel(turn.id);
                 turn.is_cancelled = true;
             } else if (kind < 36) {
                 edit(chats_[rng_.below(chats_.size())]);
@@ -101,26 +115,43 @@ class ModelCheck {
             } else if (kind < 40 && !folder_.empty()) {
                 finish_all();
                 flip_a_byte_on_disk();
-                if (rng_.below(2) == 0) restart();
+                if (rng_.below(2) == 0) restart(rng_.below(nodes_.size()));
+            } else if (kind < 45 && nodes_.size() > 1) {
+                move(chats_[rng_.below(chats_.size())]);
             } else {
-                world_->clock().advance(static_cast<MonotonicNs>(rng_.below(3)) * 100 * kSecond);
-                for (std::uint64_t n = rng_.below(60); n > 0; --n) world_->scheduler().step();
+                const auto time = static_cast<MonotonicNs>(rng_.below(3)) * 100 * kSecond;
+                for (Node& node : nodes_) {
+                    node.world->clock().advance(time);
+                    for (std::uint64_t n = rng_.below(60); n > 0; --n)
+                        node.world->scheduler().step();
+                }
             }
             check_counts();
             land();
         }
         finish_all();
     }
-    std::int64_t loaded() const { return loaded_ + world_->stats().disk.loaded; }
-    std::int64_t corrupt_on_disk() const { return corrupt_ + world_->stats().disk.corrupt; }
-    SchedulerStats stats() const { return world_->stats(); }
+    std::int64_t loaded() const {
+        std::int64_t sum = loaded_;
+        for (const Node& node : nodes_) sum += node.world->stats().disk.loaded;
+        return sum;
+    }
+    std::int64_t corrupt_on_disk() const {
+        std::int64_t sum = corrupt_;
+        for (const Node& node : nodes_) sum += node.world->stats().disk.corrupt;
+        return sum;
+    }
+    SchedulerStats stats() const { return nodes_[0].world->stats(); }  // Of a lone node.
     std::int64_t checked() const { return checked_; }
+    std::int64_t moved() const { return moved_; }
+    std::int64_t corrupt_on_wire() const { return corrupt_on_wire_; }
+    std::int64_t found_after_moves() const { return found_after_moves_; }
 
   private:
     struct Flying {
         TurnId id = 0;
         TurnRequest request;
-        std::size_t chat = 0;
+        std::size_t chat = 0, node = 0;
         bool is_cancelled = false;
         Outcome outcome;
     };
@@ -145,33 +176,91 @@ class ModelCheck {
     }
 
     void finish_all() {
-        while (world_->scheduler().step()) {
-        }
+        for (Node& node : nodes_) settle(node);
         land();
         EXPECT_TRUE(flying_.empty());
-        check_at_rest();
+        for (const Node& node : nodes_) check_at_rest(node);
+    }
+    static void settle(Node& node) {
+        while (node.world->scheduler().step()) {
+        }
     }
 
     // A new life of the node: memory and ledger are empty, the disk is as it was.
-    void restart() {
-        if (world_ != nullptr) {
-            loaded_ += world_->stats().disk.loaded;
-            corrupt_ += world_->stats().disk.corrupt;
+    void restart(std::size_t at) {
+        Node& node = nodes_[at];
+        if (node.world != nullptr) {
+            loaded_ += node.world->stats().disk.loaded;
+            corrupt_ += node.world->stats().disk.corrupt;
         }
-        world_.reset();
-        pages_.clear();
-        prompt_tokens_ = cached_tokens_ = 0;
-        world_ = std::make_unique<ChatWorld>(options_, std::make_unique<PageSpy>(pages_));
+        node.world.reset();
+        node = {};
+        node.world = std::make_unique<ChatWorld>(options_, std::make_unique<PageSpy>(node.pages));
         if (folder_.empty()) return;
-        const DiskTierOptions disk{
-            .folder = folder_, .bytes_max = 200 * 1408, .has_threads = false};
-        const auto opened = world_->scheduler().open_disk(disk);
+        const DiskTierOptions disk{.folder = folder_ + "/" + std::to_string(at),
+                                   .bytes_max = 200 * 1408,
+                                   .has_threads = false};
+        std::filesystem::create_directories(folder_);
+        const auto opened = node.world->scheduler().open_disk(disk);
         ASSERT_TRUE(opened.ok()) << opened.error().message;
+    }
+
+    // As a peer does it: what memory and disk have of the session goes as frames, of which a bit
+    // may change on the way, into another node; and then it may go here.
+    void move(Chat& chat) {
+        const std::size_t to = rng_.below(nodes_.size());
+        if (chat.is_busy || !chat.session || to == chat.node) return;
+        Node& from = nodes_[chat.node];
+        std::string bytes;
+        std::optional<HeldSession> held;
+        KvView::Then hold = [&](KvView& kv) {
+            held = hold_session(kv, *chat.session, chat.salt);
+            if (!held) return;
+            FrameWriter frames(*held, testing::kSmallPageBytes);
+            for (auto piece = frames.next(); !piece.empty(); piece = frames.next()) bytes += piece;
+        };
+        from.world->scheduler().post([&](KvView& kv) {
+            if (!restore_session(kv, *chat.session, chat.salt, hold)) hold(kv);
+        });
+        settle(from);
+        chat.node = to;  // Its next turn goes there, whatever becomes of this.
+        const bool is_spoilt = rng_.below(4) == 0;
+        if (is_spoilt && !bytes.empty())
+            bytes[rng_.below(bytes.size())] ^= static_cast<char>(1 << rng_.below(8));
+        const bool is_in = !bytes.empty() && take_in(nodes_[to], *chat.session, chat.salt, bytes);
+        EXPECT_FALSE(is_in && is_spoilt) << "a changed frame was believed";
+        corrupt_on_wire_ += is_spoilt && !bytes.empty();
+        moved_ += is_in;
+        from.world->scheduler().post([&](KvView& kv) {
+            if (held && is_in && rng_.below(2) == 0) release_session(kv, std::move(*held));
+            held.reset();
+        });
+        settle(from);
+    }
+
+    bool take_in(Node& node, const SessionKey& key, const std::string& salt,
+                 const std::string& bytes) {
+        FrameReader reader(testing::kSmallPageBytes);
+        bool is_in = false;
+        node.world->scheduler().post([&](KvView& kv) {
+            const bool is_read = reader.feed(bytes).ok();
+            if (reader.sessions().empty()) return;
+            const WireSession& session = reader.sessions().front();
+            EXPECT_EQ(session.key, key);
+            EXPECT_EQ(session.salt, salt);
+            auto import = SessionImport::begin(kv, session);
+            if (!import) return;
+            import->take(kv, reader.take_pages());  // Those that came whole may stay.
+            is_in = is_read && reader.at_end();
+            if (is_in) import->finish(kv);
+        });
+        settle(node);
+        return is_in;
     }
 
     void flip_a_byte_on_disk() {
         std::vector<std::filesystem::path> files;
-        for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_)) {
             if (entry.path().extension() == ".kvlog") files.push_back(entry.path());
         }
         if (files.empty()) return;
@@ -187,11 +276,11 @@ class ModelCheck {
 
     // Of a page that no running turn reads: what is in use has no second chance.
     void flip_a_byte() {
-        while (world_->scheduler().step()) {
-        }
-        if (pages_.empty()) return;
-        auto page = pages_.begin();
-        std::advance(page, static_cast<std::ptrdiff_t>(rng_.below(pages_.size())));
+        Node& node = nodes_[rng_.below(nodes_.size())];
+        settle(node);
+        if (node.pages.empty()) return;
+        auto page = node.pages.begin();
+        std::advance(page, static_cast<std::ptrdiff_t>(rng_.below(node.pages.size())));
         (*page)[rng_.below(testing::kSmallPageBytes)] ^= static_cast<std::byte>(1 << rng_.below(8));
     }
 
@@ -232,7 +321,9 @@ class ModelCheck {
         auto flying = std::make_unique<Flying>();
         flying->request = turn;
         flying->chat = static_cast<std::size_t>(&chat - chats_.data());
-        const auto id = world_->try_submit(std::move(turn), flying->outcome);
+        flying->node = chat.node;
+        Node& node = nodes_[chat.node];
+        const auto id = node.world->try_submit(std::move(turn), flying->outcome);
         if (!id.ok()) {
             ASSERT_NE(id.error().code, ErrorCode::kInvalidArgument) << id.error().message;
             return;
@@ -289,8 +380,10 @@ class ModelCheck {
         if (!turn.request.cache_read) {
             EXPECT_EQ(got.usage.cached_tokens, 0);
         }
-        prompt_tokens_ += got.usage.prompt_tokens;
-        cached_tokens_ += got.usage.cached_tokens;
+        Node& node = nodes_[turn.node];
+        node.prompt_tokens += got.usage.prompt_tokens;
+        node.cached_tokens += got.usage.cached_tokens;
+        if (turn.node > 0) found_after_moves_ += got.usage.cached_tokens;
     }
 
     void remember(const Flying& turn, const Outcome& want, EverComputed& computed) {
@@ -315,7 +408,9 @@ class ModelCheck {
     }
 
     void check_counts() {
-        const SchedulerStats stats = world_->stats();
+        for (const Node& node : nodes_) check_counts(node.world->stats());
+    }
+    void check_counts(const SchedulerStats& stats) {
         EXPECT_LE(stats.kv_bytes_used, options_.kv_bytes_max);
         EXPECT_LE(stats.pages_cached, stats.pages_used);
         EXPECT_LE(stats.pages_used, stats.pages_total);
@@ -325,21 +420,20 @@ class ModelCheck {
         EXPECT_EQ(stats.reused_tokens + missed, stats.reusable_tokens);
     }
 
-    void check_at_rest() {
-        const SchedulerStats stats = world_->stats();
+    static void check_at_rest(const Node& node) {
+        const SchedulerStats stats = node.world->stats();
         EXPECT_EQ(stats.pages_used, stats.pages_cached);
         EXPECT_EQ(stats.running + stats.waiting + stats.queued_tokens, 0);
         const std::int64_t cached = stats.prompt_tokens_device + stats.prompt_tokens_disk;
-        EXPECT_EQ(cached, cached_tokens_);
-        EXPECT_EQ(cached + stats.prompt_tokens_computed, prompt_tokens_);
+        EXPECT_EQ(cached, node.cached_tokens);
+        EXPECT_EQ(cached + stats.prompt_tokens_computed, node.prompt_tokens);
         EXPECT_EQ(stats.kv_bytes_used, stats.pages_used * testing::kSmallPageBytes);
         EXPECT_EQ(stats.disk.pages_pending, 0);
         EXPECT_LE(stats.disk.bytes, stats.disk.bytes_max);
     }
 
     Rng rng_;
-    std::set<std::byte*> pages_;
-    std::unique_ptr<ChatWorld> world_;
+    std::vector<Node> nodes_;
     SchedulerOptions options_;
     std::string folder_;
     std::int64_t loaded_ = 0, corrupt_ = 0;  // In earlier lives.
@@ -348,7 +442,7 @@ class ModelCheck {
     std::vector<Chat> chats_;
     std::vector<std::unique_ptr<Flying>> flying_;
     std::map<std::string, EverComputed> computed_;
-    std::int64_t prompt_tokens_ = 0, cached_tokens_ = 0, checked_ = 0;
+    std::int64_t checked_ = 0, moved_ = 0, corrupt_on_wire_ = 0, found_after_moves_ = 0;
 };
 
 TEST(SchedulerModel, RandomChatsWithAnAmpleCache) {
@@ -405,6 +499,32 @@ TEST(SchedulerModel, RandomChatsOverADisk) {
     }
     EXPECT_GT(loaded, 500);
     EXPECT_GT(corrupt, 5) << "flipped bytes were not met";
+}
+
+// Three nodes between which chats move, with disks, restarts, and bits that change on the wire.
+TEST(SchedulerModel, RandomChatsThatMove) {
+    std::int64_t moved = 0, spoilt = 0, found = 0;
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        const std::filesystem::path folder =
+            std::filesystem::path(::testing::TempDir()) /
+            ("hearth-moves-" + std::to_string(getpid()) + "-" + std::to_string(seed));
+        std::filesystem::remove_all(folder);
+        SchedulerOptions options = testing::options_with_pages(24 + static_cast<int>(4 * seed));
+        options.sequences_max = 1 + static_cast<std::int32_t>(seed % 5);
+        {
+            ModelCheck check(seed, options, seed % 3 == 0 ? "" : folder.string(), 3);
+            check.run(1'700);
+            EXPECT_GT(check.checked(), 100);
+            moved += check.moved();
+            spoilt += check.corrupt_on_wire();
+            found += check.found_after_moves();
+        }
+        std::filesystem::remove_all(folder);
+    }
+    EXPECT_GT(moved, 100);
+    EXPECT_GT(spoilt, 20);
+    EXPECT_GT(found, 10'000) << "nothing was found where chats had moved to";
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ NodeRecord some_node(Rng& rng) {
     r.prefill_tokens_per_s = rng.uniform() * 1e6;
     r.running = number();
     r.waiting = number();
+    r.sessions = number();
+    r.is_drained = number() % 2 == 1;
     r.kv_bytes_used = number();
     r.kv_bytes_max = number();
     r.reused_tokens = number();
@@ -46,6 +48,8 @@ TEST(Records, NodeGoesThereAndBack) {
         EXPECT_EQ(back->state, r.state);
         EXPECT_EQ(back->prompt_tokens, r.prompt_tokens);
         EXPECT_EQ(back->missed_tokens, r.missed_tokens);
+        EXPECT_EQ(back->sessions, r.sessions);
+        EXPECT_EQ(back->is_drained, r.is_drained);
     }
 }
 
