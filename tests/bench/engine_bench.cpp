@@ -4,31 +4,32 @@
 #include <boost/json.hpp>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <map>
 #include <optional>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "common/base/clock.h"
 #include "engine/engine.h"
 #include "engine/kernels/aligned.h"
-#include "engine/kernels/cpu/cpu_backend.h"
+#include "tests/bench/engine/gemm.h"
+#include "tests/bench/engine/probes.h"
 #include "tests/bench/engine/random_shapes.h"
 
 namespace hearth::engine {
 namespace {
 
 namespace json = boost::json;
+using bench::Probes;
+using bench::seconds_of;
 
 constexpr const char* kUsage =
     "usage: hearth bench engine [--json] [--model PATH|135m|1.1b|tiny] [--threads N]\n"
     "    [--weights int8|int4] [--isa NAME] [--rounds N] [--context N] [--prefill LENGTHS]\n"
-    "    [--decode BATCHES]\n"
-    "LENGTHS and BATCHES are lists such as 512,4096; the three names are random models.\n";
+    "    [--decode BATCHES] [--gemm ROWS]\n"
+    "LENGTHS, BATCHES and ROWS are lists such as 512,4096, or 0 for none; the three names are\n"
+    "random models. gemm: the layers' matrix products alone, so many tokens at a time.\n";
 
 struct Arguments {
     bool json = false;
@@ -36,64 +37,7 @@ struct Arguments {
     EngineOptions engine = {.backend = "cpu", .isa = "auto", .threads = 1};
     int rounds = 5;
     std::int32_t context = 512;  // Of decode.
-    std::vector<std::int32_t> prefill = {512, 4096}, decode = {1, 4, 16, 64};
-};
-
-// Runs work(part) for every part at once, part 0 here.
-template <typename Work>
-void in_threads(std::int32_t parts, const Work& work) {
-    std::vector<std::jthread> threads;
-    for (std::int32_t part = 1; part < parts; ++part) threads.emplace_back(work, part);
-    work(0);
-}
-
-template <typename Work>
-double seconds_of(const Work& work) {
-    const Clock& clock = SystemClock::instance();
-    const MonotonicNs start = clock.now();
-    work();
-    return std::max(1e-9, seconds(clock.now() - start));
-}
-
-// The machine's limits. Measured again between all other measurements and the best kept: what other
-// programs take away, they take from both.
-class Probes {
-  public:
-    explicit Probes(const EngineOptions& options) : options_(options) {
-        memory_.resize(kReadBytes);
-    }
-
-    void measure() {
-        std::vector<std::int64_t> done(static_cast<std::size_t>(options_.threads));
-        const double products = seconds_of([&] {
-            in_threads(options_.threads, [&](std::int32_t part) {
-                done[static_cast<std::size_t>(part)] = probe_cpu_products(options_.isa, kRounds);
-            });
-        });
-        double sum = 0.0;
-        for (const std::int64_t part : done) sum += static_cast<double>(part);
-        products_ = std::max(products_, sum / products);
-        const double read = seconds_of(
-            [&] { in_threads(options_.threads, [&](std::int32_t part) { read_part(part); }); });
-        bytes_ = std::max(bytes_, static_cast<double>(kReadBytes) / read);
-    }
-    double products() const { return products_; }  // Multiply-adds per second.
-    double bytes() const { return bytes_; }        // Per second.
-
-  private:
-    static constexpr std::size_t kReadBytes = std::size_t{256} << 20;
-    static constexpr std::int32_t kRounds = 20000;
-
-    // Looks for a byte that is not there (the C library uses the widest loads).
-    void read_part(std::int32_t part) {
-        const std::size_t size = kReadBytes / static_cast<std::size_t>(options_.threads);
-        if (std::memchr(memory_.data() + static_cast<std::size_t>(part) * size, 1, size) != nullptr)
-            std::abort();
-    }
-
-    const EngineOptions& options_;
-    AlignedBuffer<char> memory_;
-    double products_ = 0.0, bytes_ = 0.0;
+    std::vector<std::int32_t> prefill = {512, 4096}, decode = {1, 4, 16, 64}, gemm = {16, 512};
 };
 
 // Weights that every token multiplies with, and those of the output layer.
@@ -136,6 +80,12 @@ class Bench {
         const double kv = engine_.kv_layout().bytes_per_token() * args_.context * batch;
         return {batch / time, (size_.layers + size_.head) * batch / time,
                 (weight_bytes() + size_.head + kv) / time};
+    }
+
+    // Of nothing but products; weights are read once.
+    Measured gemm(bench::GemmBench& gemm, std::int32_t rows) {
+        const double products = gemm.products_per_s(rows, args_.rounds, probes_);
+        return {products / size_.layers, products, products / size_.layers / rows * weight_bytes()};
     }
 
     const Probes& probes() const { return probes_; }
@@ -224,6 +174,8 @@ std::optional<Arguments> parse(int argc, char** argv) {
             args.prefill = numbers(value);
         } else if (name == "--decode") {
             args.decode = numbers(value);
+        } else if (name == "--gemm") {
+            args.gemm = numbers(value);
         } else {
             return std::nullopt;
         }
@@ -233,6 +185,10 @@ std::optional<Arguments> parse(int argc, char** argv) {
 
 using Table = std::map<std::int32_t, Measured>;
 
+struct Tables {
+    Table prefill, decode, gemm;
+};
+
 json::object tokens_per_s(const Table& table) {
     json::object out;
     for (const auto& [key, measured] : table) out[std::to_string(key)] = measured.tokens_per_s;
@@ -240,21 +196,25 @@ json::object tokens_per_s(const Table& table) {
 }
 
 void print_json(const Arguments& args, const Engine& engine, const Probes& probes,
-                const Table& prefill, const Table& decode) {
+                const Tables& tables) {
+    json::object gemm;
+    for (const auto& [rows, m] : tables.gemm)
+        gemm[std::to_string(rows)] = m.products_per_s / probes.products();
     const json::object out = {{"model", engine.config().name},
                               {"threads", args.engine.threads},
                               {"isa", engine.backend_name()},
                               {"weights", args.engine.weights},
                               {"context", args.context},
-                              {"prefill_tokens_per_s", tokens_per_s(prefill)},
-                              {"decode_tokens_per_s", tokens_per_s(decode)},
+                              {"prefill_tokens_per_s", tokens_per_s(tables.prefill)},
+                              {"decode_tokens_per_s", tokens_per_s(tables.decode)},
+                              {"gemm_share_of_peak", std::move(gemm)},
                               {"peak_int8_tops", probes.products() * 2e-12},
                               {"peak_read_gb_per_s", probes.bytes() * 1e-9}};
     std::printf("%s\n", json::serialize(out).c_str());
 }
 
 void print_text(const Arguments& args, const Engine& engine, const Probes& probes,
-                const Table& prefill, const Table& decode) {
+                const Tables& tables) {
     std::printf("model %s, %s weights, backend %s, %d thread(s)\n", engine.config().name.c_str(),
                 args.engine.weights.c_str(), engine.backend_name().c_str(), args.engine.threads);
     std::printf("peak: %.3f int8 TOPS in registers, %.1f GB/s read\n", probes.products() * 2e-12,
@@ -264,8 +224,9 @@ void print_text(const Arguments& args, const Engine& engine, const Probes& probe
                     m.tokens_per_s, 100.0 * m.products_per_s / probes.products(),
                     100.0 * m.bytes_per_s / probes.bytes());
     };
-    for (const auto& [key, measured] : prefill) row("prefill     ", key, measured);
-    for (const auto& [key, measured] : decode) row("decode batch", key, measured);
+    for (const auto& [key, measured] : tables.prefill) row("prefill     ", key, measured);
+    for (const auto& [key, measured] : tables.decode) row("decode batch", key, measured);
+    for (const auto& [key, measured] : tables.gemm) row("GEMM rows   ", key, measured);
 }
 
 int fail(const std::string& message) {
@@ -285,10 +246,14 @@ int run(const Arguments& args) {
     auto engine = make_engine(std::move(checkpoint).value(), args.engine);
     if (!engine) return fail(engine.error().message);
     Bench bench(args, **engine);
-    Table prefill, decode;
-    for (const std::int32_t tokens : args.prefill) prefill[tokens] = bench.prefill(tokens);
-    for (const std::int32_t batch : args.decode) decode[batch] = bench.decode(batch);
-    (args.json ? print_json : print_text)(args, **engine, bench.probes(), prefill, decode);
+    Tables tables;
+    for (const std::int32_t tokens : args.prefill) tables.prefill[tokens] = bench.prefill(tokens);
+    for (const std::int32_t batch : args.decode) tables.decode[batch] = bench.decode(batch);
+    if (!args.gemm.empty()) {
+        bench::GemmBench gemm((*engine)->config(), args.engine);
+        for (const std::int32_t rows : args.gemm) tables.gemm[rows] = bench.gemm(gemm, rows);
+    }
+    (args.json ? print_json : print_text)(args, **engine, bench.probes(), tables);
     return 0;
 }
 

@@ -34,11 +34,12 @@ HEARTH_INLINE NativeInts add_products(NativeInts acc, const Half& h, __m256i x) 
 // Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
 template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
-                            std::int32_t groups, const Keep& keep) {
+                            std::int32_t groups, const Keep& keep, Ahead ahead = {}) {
     for (std::int32_t b = 0; b < kBlocks; ++b, w += static_cast<std::ptrdiff_t>(groups) * 64) {
         NativeInts lo[kRows], hi[kRows];
         unrolled<kRows>([&](std::size_t r) HEARTH_FLAT { lo[r] = hi[r] = NativeInts{}; });
         for (std::int32_t g = 0; g < groups; ++g) {
+            if (b == 0) ahead.fetch(g);
             const Half first = half(w + static_cast<std::ptrdiff_t>(g) * 64);
             const Half second = half(w + static_cast<std::ptrdiff_t>(g) * 64 + 32);
             unrolled<kRows>([&](std::size_t r) HEARTH_FLAT {

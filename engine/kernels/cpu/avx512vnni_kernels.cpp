@@ -25,7 +25,7 @@ HEARTH_INLINE NativeInts add_products(NativeInts sum, __m512i w, __m512i x) {
 // Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
 template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
-                            std::int32_t groups, const Keep& keep) {
+                            std::int32_t groups, const Keep& keep, Ahead ahead = {}) {
     const std::ptrdiff_t block = static_cast<std::ptrdiff_t>(groups) * 64;
     // Typed as what keep() takes: a second copy of each sum, as another type, would not fit.
     NativeInts sum[kRows][kBlocks];
@@ -33,6 +33,7 @@ HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const s
         unrolled<kBlocks>([&](std::size_t b) HEARTH_FLAT { sum[r][b] = NativeInts{}; });
     });
     for (std::int32_t g = 0; g < groups; ++g, w += 64, x += 4) {
+        ahead.fetch(g);
         __m512i in[kBlocks];
         unrolled<kBlocks>([&](std::size_t b) HEARTH_FLAT {
             in[b] = _mm512_load_si512(w + static_cast<std::ptrdiff_t>(b) * block);

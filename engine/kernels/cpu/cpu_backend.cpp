@@ -19,9 +19,7 @@ using cpu::CpuKernels;
 
 struct CpuMatrix final : PackedMatrix {
     cpu::PackedView view;
-    AlignedBuffer<std::uint8_t> bytes;  // Or the nibbles of int4.
-    AlignedBuffer<std::uint8_t> grid;
-    AlignedBuffer<float> scales;
+    std::shared_ptr<std::byte> memory;  // Scales, then bytes, or the nibbles and grid of int4.
 };
 const cpu::PackedView& view_of(const PackedMatrix& matrix) {
     return static_cast<const CpuMatrix&>(matrix).view;
@@ -32,6 +30,7 @@ constexpr std::int32_t kRowsPerTask = 8;
 // A matmul task is a panel of 64 output channels by up to this many rows: the panel stays in the
 // second-level cache while the rows pass.
 constexpr std::int32_t kBlocksPerPanel = 4;
+constexpr std::int32_t kPanelGroupBytes = 64 * kBlocksPerPanel;
 constexpr std::int32_t kRowsPerPanel = 96;
 // Query vectors of one attention task: their state and one page fit the first-level cache.
 constexpr std::int32_t kVectorsPerTask = 48;
@@ -83,6 +82,7 @@ class CpuBackend final : public Backend {
 
     const CpuKernels& kernels_;
     ThreadPool pool_;
+    Arena arena_;  // Weights, in the order in which they are packed and a step reads them.
     std::vector<AlignedBuffer<std::byte>> scratch_;  // One per thread.
     std::vector<cpu::AttendTask> attend_tasks_;
 };
@@ -95,15 +95,15 @@ std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> par
     const auto channels = static_cast<std::size_t>(packed->rows);
     const std::size_t weights = channels * static_cast<std::size_t>(width);
     const bool int4 = parts.front()->int4;
-    packed->bytes.resize(int4 ? weights / 2 : weights);
-    packed->scales.resize(channels);
+    const std::size_t weight_bytes = int4 ? weights / 2 : weights;
+    const std::size_t grid_bytes = int4 ? weights / kInt4Group * 2 : 0;
+    packed->memory = arena_.take(channels * sizeof(float) + weight_bytes + grid_bytes);
+    auto* scales = reinterpret_cast<float*>(packed->memory.get());
+    auto* bytes = reinterpret_cast<std::uint8_t*>(scales + channels);
     packed->view.groups = width / 4;
-    packed->view.scale = packed->scales.data();
-    (int4 ? packed->view.nibbles : packed->view.bytes) = packed->bytes.data();
-    if (int4) {
-        packed->grid.resize(weights / kInt4Group * 2);
-        packed->view.grid = packed->grid.data();
-    }
+    packed->view.scale = scales;
+    (int4 ? packed->view.nibbles : packed->view.bytes) = bytes;
+    if (int4) packed->view.grid = bytes + weight_bytes;
     std::int32_t first = 0;
     for (QuantMatrix* part : parts) {
         CHECK(part->cols == packed->cols && part->int4 == int4);
@@ -114,7 +114,7 @@ std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> par
                 const std::int32_t row = block * kRowFloats + i;
                 const bool real = row < part->rows;
                 if (!real) std::fill(q.begin(), q.end(), std::int8_t{0});
-                packed->scales.data()[first + row] = real ? rotate_row(*part, row, q) : 0.0f;
+                scales[first + row] = real ? rotate_row(*part, row, q) : 0.0f;
                 pack_row(q, packed->view, first + row);
             }
         });
@@ -188,10 +188,12 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
     const std::int32_t panels = (blocks + kBlocksPerPanel - 1) / kBlocksPerPanel;
     const std::int32_t chunks = (rows + kRowsPerPanel - 1) / kRowsPerPanel;
     if (packed.nibbles != nullptr) {
-        constexpr std::size_t kGroupBytes = 64 * kBlocksPerPanel;
         for (AlignedBuffer<std::byte>& scratch : scratch_)
-            scratch.reserve(static_cast<std::size_t>(packed.groups) * kGroupBytes);
+            scratch.reserve(static_cast<std::size_t>(packed.groups) * kPanelGroupBytes);
     }
+    // The panel that this thread is likely to take next; after the last ones, the next matrix.
+    const std::ptrdiff_t ahead = static_cast<std::ptrdiff_t>(packed.groups) * kPanelGroupBytes *
+                                 std::min(pool_.threads(), panels);
     pool_.run(panels * chunks, [&](std::int32_t task, std::int32_t worker) {
         auto* scratch =
             reinterpret_cast<std::uint8_t*>(scratch_[static_cast<std::size_t>(worker)].data());
@@ -204,6 +206,7 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
                          .block_end = std::min(blocks, block + kBlocksPerPanel),
                          .row_begin = row,
                          .row_end = std::min(rows, row + kRowsPerPanel),
+                         .ahead = row == 0 ? ahead : 0,
                          .scratch = scratch});
     });
 }

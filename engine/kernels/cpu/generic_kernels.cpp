@@ -42,7 +42,7 @@ HEARTH_INLINE NativeInts high_half(Shorts s) {
 // Calls keep(row, block, sums) for every tile entry; the sums stay in registers until then.
 template <std::int32_t kRows, std::int32_t kBlocks, typename Keep>
 HEARTH_INLINE void dot_tile(const std::int8_t* x, std::ptrdiff_t stride, const std::uint8_t* w,
-                            std::int32_t groups, const Keep& keep) {
+                            std::int32_t groups, const Keep& keep, Ahead = {}) {
     for (std::int32_t b = 0; b < kBlocks; ++b, w += static_cast<std::ptrdiff_t>(groups) * 64) {
         for (std::int32_t r = 0; r < kRows; ++r) {
             NativeInts s0 = {}, s1 = {}, s2 = {}, s3 = {};

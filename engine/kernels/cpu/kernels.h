@@ -33,6 +33,7 @@ struct MatmulTask {
     const MatmulOut* out;
     std::int32_t block_begin, block_end;
     std::int32_t row_begin, row_end;
+    std::ptrdiff_t ahead;   // Bytes from weights used to weights to ask memory for; 0 = none.
     std::uint8_t* scratch;  // For int4: room for the blocks as int8, 64-byte aligned; else null.
 };
 

@@ -33,6 +33,20 @@ typedef float NativeFloats __attribute__((vector_size(kNativeLanes * 4)));
 typedef std::int32_t NativeInts __attribute__((vector_size(kNativeLanes * 4)));
 typedef std::uint32_t NativeWords __attribute__((vector_size(kNativeLanes * 4)));
 
+// Lines of 64 bytes that a loop asks memory for while it works on something else, to the
+// second-level cache (the first one is busy): some each time around, and some more now and then.
+constexpr std::int32_t kAheadSpan = 8;
+struct Ahead {
+    const std::uint8_t* at = nullptr;
+    std::int32_t every_time = 0;
+    std::int32_t every_span = 0;  // Each kAheadSpan-th time.
+
+    HEARTH_INLINE void fetch(std::int32_t time) {
+        const std::int32_t lines = every_time + (time % kAheadSpan == 0 ? every_span : 0);
+        for (std::int32_t i = 0; i < lines; ++i, at += 64) __builtin_prefetch(at, 0, 2);
+    }
+};
+
 // kNativeLanes bytes, sign-extended.
 HEARTH_INLINE NativeInts widen(const std::int8_t* p) {
 #if defined(__AVX512F__)

@@ -12,8 +12,19 @@ HEARTH_INLINE Ints without_offset(const Ints& acc, std::int32_t row_sum) {
     return kFlip == 0 ? acc : minus_wrapping(acc, row_sum * 128);
 }
 
+// A row tile's share of the lines to ask memory for: those of a panel of four blocks, spread evenly
+// over the products of all tiles that use the panel before it.
+HEARTH_INLINE Ahead ahead_of(const MatmulTask& task, const std::uint8_t* w, std::int32_t tile,
+                             std::int32_t tiles) {
+    if (task.ahead == 0) return {};
+    const std::int32_t every = 4 / tiles;
+    const std::int32_t by_span = (4 * kAheadSpan + tiles - 1) / tiles;
+    const std::ptrdiff_t share = task.w->groups / kAheadSpan * by_span * 64;
+    return {w + task.ahead + tile * share, every, by_span - every * kAheadSpan};
+}
+
 template <std::int32_t kRows, std::int32_t kBlocks>
-void matmul_tile(const MatmulTask& task, std::int32_t row, std::int32_t block) {
+void matmul_tile(const MatmulTask& task, std::int32_t row, std::int32_t block, Ahead ahead = {}) {
     const PackedView& w = *task.w;
     const QuantRows& x = *task.x;
     const MatmulOut& to = *task.out;
@@ -30,26 +41,29 @@ void matmul_tile(const MatmulTask& task, std::int32_t row, std::int32_t block) {
         store(out + n, v);
     };
     dot_tile<kRows, kBlocks>(x.q + static_cast<std::ptrdiff_t>(row) * x.stride, x.stride,
-                             block_of(w, block * kLanes), w.groups, keep);
+                             block_of(w, block * kLanes), w.groups, keep, ahead);
 }
 
-// The last, fewer than kTileRows rows.
+// A tile of `rows` <= kRows rows.
 template <std::int32_t kRows, std::int32_t kBlocks>
-void matmul_rest(const MatmulTask& task, std::int32_t row, std::int32_t block) {
-    if constexpr (kRows > 0) {
-        if (task.row_end - row == kRows)
-            matmul_tile<kRows, kBlocks>(task, row, block);
-        else
-            matmul_rest<kRows - 1, kBlocks>(task, row, block);
-    }
+HEARTH_INLINE void matmul_rows(const MatmulTask& task, std::int32_t rows, std::int32_t row,
+                               std::int32_t block, Ahead ahead) {
+    if (rows == kRows) return matmul_tile<kRows, kBlocks>(task, row, block, ahead);
+    if constexpr (kRows > 1) matmul_rows<kRows - 1, kBlocks>(task, rows, row, block, ahead);
 }
 
+// Tiles of rows as even as can be: a last one of a single row would cost nearly as much as a whole.
 template <std::int32_t kBlocks>
 HEARTH_INLINE void matmul_blocks(const MatmulTask& task, std::int32_t block) {
-    std::int32_t row = task.row_begin;
-    for (; row + kTileRows <= task.row_end; row += kTileRows)
-        matmul_tile<kTileRows, kBlocks>(task, row, block);
-    matmul_rest<kTileRows - 1, kBlocks>(task, row, block);
+    const std::int32_t rows = task.row_end - task.row_begin;
+    const std::int32_t tiles = (rows + kTileRows - 1) / kTileRows;
+    const std::uint8_t* w = block_of(*task.w, block * kLanes);
+    for (std::int32_t tile = 0, from = 0; tile < tiles; ++tile) {
+        const std::int32_t to = rows * (tile + 1) / tiles;
+        const Ahead ahead = kBlocks == 4 ? ahead_of(task, w, tile, tiles) : Ahead{};
+        matmul_rows<kTileRows, kBlocks>(task, to - from, task.row_begin + from, block, ahead);
+        from = to;
+    }
 }
 
 // The last block where fewer than 16 columns are wanted: by way of a row of 16.

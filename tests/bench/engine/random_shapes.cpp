@@ -3,8 +3,6 @@
 
 #include <utility>
 
-#include "common/base/rng.h"
-
 namespace hearth::engine::bench {
 namespace {
 
@@ -20,21 +18,6 @@ constexpr Shape kShapes[] = {
     {"tiny", "random, tiny", 2, 128, 256, 2, 1, 512, true},
 };
 constexpr std::int32_t kHeadDim = 64;
-
-QuantMatrix random_matrix(Rng& rng, std::int32_t rows, std::int32_t cols) {
-    QuantMatrix m;
-    m.rows = rows;
-    m.cols = cols;
-    m.scale.assign(static_cast<std::size_t>(rows), 1e-3f);
-    m.q.resize(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
-    std::uint64_t bits = 0;
-    for (std::size_t i = 0; i < m.q.size(); ++i, bits >>= 8) {
-        if (i % 8 == 0) bits = rng.next();
-        const auto q = static_cast<std::int8_t>(bits & 0xff);
-        m.q[i] = q == -128 ? std::int8_t{0} : q;
-    }
-    return m;
-}
 
 LayerWeights random_layer(Rng& rng, const Shape& shape) {
     const std::int32_t q = shape.heads * kHeadDim, kv = shape.kv_heads * kHeadDim;
@@ -75,6 +58,21 @@ Checkpoint checkpoint_of(const Shape& shape) {
 }
 
 }  // namespace
+
+QuantMatrix random_matrix(Rng& rng, std::int32_t rows, std::int32_t cols) {
+    QuantMatrix m;
+    m.rows = rows;
+    m.cols = cols;
+    m.scale.assign(static_cast<std::size_t>(rows), 1e-3f);
+    m.q.resize(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < m.q.size(); ++i, bits >>= 8) {
+        if (i % 8 == 0) bits = rng.next();
+        const auto q = static_cast<std::int8_t>(bits & 0xff);
+        m.q[i] = q == -128 ? std::int8_t{0} : q;
+    }
+    return m;
+}
 
 Result<Checkpoint> random_shape(const std::string& name) {
     for (const Shape& shape : kShapes)
