@@ -11,6 +11,17 @@ namespace {
 constexpr std::int32_t kPageBlocks = kPageTokens / kLanes;
 constexpr float kMinusInfinity = -__builtin_inff();
 
+// The K and V of a page that comes after this one: a sequence's pages are not neighbours in memory,
+// so the processor does not foresee them. They are fetched while this page is worked on.
+struct NextBlock {
+    const std::byte* at = nullptr;
+    const std::byte* end = nullptr;
+
+    HEARTH_INLINE void fetch(std::int32_t lines) {
+        for (std::int32_t i = 0; i < lines && at < end; ++i, at += 64) __builtin_prefetch(at, 0, 2);
+    }
+};
+
 // The query vectors of some rows and of all heads that share a KV head, with their running state
 // (Milakov and Gimelshein 2018). Pages are cut by absolute position, so what is added to a vector,
 // and in which order, depends on its own position and window alone.
@@ -23,8 +34,8 @@ struct AttentionState {
     std::int32_t* q_sum;     // [vectors]
     std::int32_t* position;  // [vectors]
     std::int32_t* oldest;    // [vectors]; first position that may be attended.
-    float* max;              // [vectors]; largest score so far
-    float* alpha;            // [vectors]; what the past is scaled by after this page
+    float* max;              // [vectors, padded to kLanes]; largest score so far
+    float* alpha;            // [same]; what the past is scaled by after this page
     float* sum;              // [vectors][kLanes]; of the probabilities
     float* p;                // [vectors][kPageTokens]; scores, then probability * V scale
     float* out;              // [vectors][out_width]
@@ -32,6 +43,7 @@ struct AttentionState {
     std::uint8_t* k;         // K of the page, packed like weights
     float* k_scale;          // [kPageTokens]
     float* v_scale;          // [kPageTokens]
+    NextBlock next;
 };
 
 // Lays the arrays out in one block of memory; with base = null it only measures.
@@ -48,8 +60,8 @@ HEARTH_INLINE std::size_t lay_out(AttentionState& s, std::byte* base) {
     take(s.q_sum, vectors);
     take(s.position, vectors);
     take(s.oldest, vectors);
-    take(s.max, vectors);
-    take(s.alpha, vectors);
+    take(s.max, (vectors + kLanes - 1) / kLanes * kLanes);
+    take(s.alpha, (vectors + kLanes - 1) / kLanes * kLanes);
     take(s.sum, vectors * kLanes);
     take(s.p, vectors * kPageTokens);
     take(s.out, vectors * width);
@@ -68,6 +80,11 @@ std::size_t attend_scratch(std::int32_t head_dim, std::int32_t vectors) {
     return lay_out(s, nullptr);
 }
 
+// The first position that a row may attend.
+HEARTH_INLINE std::int32_t oldest_of(const AttentionCall& call, std::int32_t position) {
+    return call.window == 0 || position < call.window ? 0 : position - call.window + 1;
+}
+
 HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
     const AttentionCall& call = *task.call;
     const std::int32_t group = call.heads / call.kv.kv_heads;
@@ -82,8 +99,7 @@ HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
         s.q_sum[i] = task.q->sum[at];
         const std::int32_t position = task.run->start + row;
         s.position[i] = position;
-        const bool all = call.window == 0 || position < call.window;
-        s.oldest[i] = all ? 0 : position - call.window + 1;
+        s.oldest[i] = oldest_of(call, position);
         s.max[i] = kMinusInfinity;
         store(s.sum + i * kLanes, splat(0.0f));
         float* out = s.out + static_cast<std::ptrdiff_t>(i) * s.out_width;
@@ -91,13 +107,19 @@ HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
     }
 }
 
-// Asks for the bytes of a page that comes next: a sequence's pages are not neighbours in memory, so
-// the processor does not foresee them.
-HEARTH_INLINE void prefetch_page(const AttendTask& task, std::int32_t page_index) {
+HEARTH_INLINE NextBlock block_at(const AttendTask& task, std::int32_t page) {
     const AttentionCall& call = *task.call;
-    const std::byte* block =
-        task.run->pages[page_index] + call.kv.block(call.kv_bank, task.kv_head);
-    for (std::size_t i = 0; i < call.kv.head_bytes(); i += 64) __builtin_prefetch(block + i);
+    const std::byte* at = task.run->pages[page] + call.kv.block(call.kv_bank, task.kv_head);
+    return {at, at + call.kv.head_bytes()};
+}
+
+// What follows `page`: the next one, or the first of the thread's next task.
+HEARTH_INLINE NextBlock block_after(const AttendTask& task, std::int32_t page,
+                                    std::int32_t newest) {
+    if (page < newest / kPageTokens) return block_at(task, page + 1);
+    if (task.next == nullptr) return {};
+    const std::int32_t first = task.next->run->start + task.next->row_begin;
+    return block_at(*task.next, oldest_of(*task.next->call, first) / kPageTokens);
 }
 
 // K of `keys` tokens into packed blocks, both scales into aligned arrays.
@@ -106,7 +128,11 @@ HEARTH_INLINE void read_keys(const AttendTask& task, AttentionState& s, const st
     const AttentionCall& call = *task.call;
     const auto* k =
         reinterpret_cast<const std::int8_t*>(page + call.kv.k_offset(call.kv_bank, task.kv_head));
-    pack_keys(k, s.head_dim, (keys + kLanes - 1) / kLanes, s.k);
+    for (std::int32_t key = 0; key < keys; key += kLanes) {
+        s.next.fetch(s.head_dim / kPageBlocks);  // Its K, which is wanted before its V.
+        const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(key) * s.head_dim;
+        pack_keys(k + at, s.head_dim, 1, s.k + at);
+    }
     std::memcpy(s.k_scale, page + call.kv.k_scale_offset(call.kv_bank, task.kv_head),
                 kPageTokens * sizeof(float));
     std::memcpy(s.v_scale, page + call.kv.v_scale_offset(call.kv_bank, task.kv_head),
@@ -152,32 +178,51 @@ HEARTH_INLINE Floats masked(const Floats& score, std::int32_t position, std::int
     });
 }
 
-// Turns the scores of vector i into probabilities times V scale, masked; updates max, sum, alpha.
-HEARTH_INLINE void softmax_page(AttentionState& s, std::int32_t i, std::int32_t first_position) {
+// Largest score of vector i in this page; masks the scores.
+HEARTH_INLINE float max_of_page(AttentionState& s, std::int32_t i, std::int32_t first_position) {
     float* p = s.p + i * kPageTokens;
-    Floats score[kPageBlocks];
     Floats largest = splat(kMinusInfinity);
 #pragma GCC unroll 4
     for (std::int32_t b = 0; b < kPageBlocks; ++b) {
-        score[b] =
-            masked(load(p + b * kLanes), first_position + b * kLanes, s.oldest[i], s.position[i]);
-        largest = max(score[b], largest);
+        const std::int32_t position = first_position + b * kLanes;
+        const Floats score = masked(load(p + b * kLanes), position, s.oldest[i], s.position[i]);
+        if (position < s.oldest[i] || position + kLanes - 1 > s.position[i])
+            store(p + b * kLanes, score);
+        largest = max(score, largest);
     }
-    const float page_max = max_lanes(largest);
-    const float new_max = page_max > s.max[i] ? page_max : s.max[i];
+    return max_lanes(largest);
+}
+
+// Turns the scores of vector i into probabilities times V scale; updates the sum.
+HEARTH_INLINE void exponents_of_page(AttentionState& s, std::int32_t i) {
+    float* p = s.p + i * kPageTokens;
     // Minus infinity: no key so far, because the window starts on a later page.
-    const float reference = new_max == kMinusInfinity ? 0.0f : new_max;
-    s.alpha[i] = 1.0f;
-    if (new_max > s.max[i]) s.alpha[i] = first_lane(exp2_lanes(splat(s.max[i] - reference)));
-    s.max[i] = new_max;
+    const float reference = s.max[i] == kMinusInfinity ? 0.0f : s.max[i];
     Floats sum = load(s.sum + i * kLanes) * s.alpha[i];
     unrolled<kPageBlocks>([&](std::size_t b) HEARTH_FLAT {
-        const Floats e = exp2_lanes(score[b] - reference);
+        const Floats e = exp2_lanes(load(p + b * kLanes) - reference);
         sum = sum + e;
         // A masked key's scale may be garbage that was never written: select, do not multiply.
         store(p + b * kLanes, where_above(e, 0.0f, e * load(s.v_scale + b * kLanes)));
     });
     store(s.sum + i * kLanes, sum);
+}
+
+// The softmax of all vectors over this page: first all maxima, then what they scale the past by,
+// then the exponents, because each step is long in itself and waits for the one before.
+HEARTH_INLINE void softmax_page(AttentionState& s, std::int32_t first_position) {
+    for (std::int32_t i = 0; i < s.vectors; i += kLanes) {
+        const std::int32_t n = s.vectors - i < kLanes ? s.vectors - i : kLanes;
+        float page_max[kLanes] = {};
+        for (std::int32_t j = 0; j < n; ++j) page_max[j] = max_of_page(s, i + j, first_position);
+        const Floats before = load(s.max + i);
+        const Floats now = max(load(page_max), before);
+        // Where both are minus infinity the past is zeros, whatever it is scaled by.
+        const Floats reference = max(now, splat(-3e38f));
+        store(s.alpha + i, exp2_lanes(before - reference));
+        store(s.max + i, now);
+        for (std::int32_t j = 0; j < n; ++j) exponents_of_page(s, i + j);
+    }
 }
 
 // V of one page, as floats or still as bytes: the arithmetic is the same.
@@ -200,6 +245,8 @@ struct ByteValues {
 template <std::int32_t kRows, std::int32_t kWide, typename Values>
 HEARTH_INLINE void value_tile(AttentionState& s, std::int32_t first, std::int32_t d,
                               const Values& values, std::int32_t keys) {
+    constexpr std::int32_t kKeys = 8;  // Between one burst of prefetches and the next.
+    const std::ptrdiff_t lines = (s.next.end - s.next.at) / 64 * kKeys / keys + 1;
     NativeFloats acc[kRows][kWide];
     float* out[kRows];
     const float* p = s.p + first * kPageTokens;
@@ -211,6 +258,7 @@ HEARTH_INLINE void value_tile(AttentionState& s, std::int32_t first, std::int32_
         });
     });
     for (std::int32_t j = 0; j < keys; ++j) {
+        if (j % kKeys == 0) s.next.fetch(lines);
         NativeFloats v[kWide];
         unrolled<kWide>([&](std::size_t c) HEARTH_FLAT {
             v[c] = values.at(j, d + static_cast<std::int32_t>(c) * kNativeLanes);
@@ -255,7 +303,7 @@ HEARTH_INLINE void add_page(const AttendTask& task, AttentionState& s, std::int3
     for (; i < s.vectors; ++i) score_tile<1>(s, i);
     // Scores are in base 2 here, and so is the cap.
     if (call.softcap > 0.0f) soft_cap_row(call.softcap * kLog2E, s.p, s.vectors * kPageTokens);
-    for (i = 0; i < s.vectors; ++i) softmax_page(s, i, page_index * kPageTokens);
+    softmax_page(s, page_index * kPageTokens);
     const auto* v =
         reinterpret_cast<const std::int8_t*>(page + call.kv.v_offset(call.kv_bank, task.kv_head));
     if (s.vectors <= kValueRows && s.head_dim == s.out_width)
@@ -278,7 +326,7 @@ void attend(const AttendTask& task) {
         const std::int32_t first = page * kPageTokens;
         const std::int32_t keys =
             newest + 1 - first < kPageTokens ? newest + 1 - first : kPageTokens;
-        if (first + kPageTokens <= newest) prefetch_page(task, page + 1);
+        s.next = block_after(task, page, newest);
         add_page(task, s, page, keys);
     }
     for (std::int32_t i = 0; i < s.vectors; ++i) {

@@ -235,7 +235,8 @@ void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* o
         for (std::int32_t row = 0; row < run.rows; row += rows_per_task) {
             const std::int32_t end = std::min(run.rows, row + rows_per_task);
             for (std::int32_t h = 0; h < call.kv.kv_heads; ++h)
-                attend_tasks_.push_back({&call, &q, &run, out, stride, h, row, end, nullptr});
+                attend_tasks_.push_back(
+                    {&call, &q, &run, out, stride, h, row, end, nullptr, nullptr});
         }
     }
     const std::size_t bytes = kernels_.attend_scratch(call.kv.head_dim, rows_per_task * group);
@@ -243,6 +244,8 @@ void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* o
     const auto tasks = static_cast<std::int32_t>(attend_tasks_.size());
     pool_.run(tasks, [&](std::int32_t i, std::int32_t worker) {
         cpu::AttendTask task = attend_tasks_[static_cast<std::size_t>(i)];
+        const auto next = static_cast<std::size_t>(i + pool_.threads());
+        if (next < attend_tasks_.size()) task.next = &attend_tasks_[next];
         task.scratch = scratch_[static_cast<std::size_t>(worker)].data();
         kernels_.attend(task);
     });

@@ -46,6 +46,7 @@ struct AttendTask {
     std::int32_t stride;  // Of out, in floats.
     std::int32_t kv_head;
     std::int32_t row_begin, row_end;  // Within the run.
+    const AttendTask* next;           // Likely the thread's next one; null = none.
     std::byte* scratch;               // attend_scratch() bytes, 64-byte aligned.
 };
 

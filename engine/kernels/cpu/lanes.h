@@ -159,14 +159,30 @@ HEARTH_INLINE void store(float* p, const Floats& v) {
     std::memcpy(p, &v, sizeof v);
 }
 
-// The larger of both; `b` where either is not a number.
+// The larger or smaller of both; `b` where either is not a number.
+HEARTH_INLINE NativeFloats max_native(NativeFloats a, NativeFloats b) {
+#if defined(__AVX512F__)
+    return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_max_ps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+HEARTH_INLINE NativeFloats min_native(NativeFloats a, NativeFloats b) {
+#if defined(__AVX512F__)
+    return _mm512_min_ps(a, b);
+#elif defined(__AVX2__)
+    return _mm256_min_ps(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
 HEARTH_INLINE Floats max(const Floats& a, const Floats& b) {
-    return each_part<Floats>(
-        [&](std::size_t i) { return a.part[i] > b.part[i] ? a.part[i] : b.part[i]; });
+    return each_part<Floats>([&](std::size_t i) { return max_native(a.part[i], b.part[i]); });
 }
 HEARTH_INLINE Floats min(const Floats& a, const Floats& b) {
-    return each_part<Floats>(
-        [&](std::size_t i) { return a.part[i] < b.part[i] ? a.part[i] : b.part[i]; });
+    return each_part<Floats>([&](std::size_t i) { return min_native(a.part[i], b.part[i]); });
 }
 // Lanes of `v` where `x` > limit, 0 elsewhere.
 HEARTH_INLINE Floats where_above(const Floats& x, float limit, const Floats& v) {
@@ -188,19 +204,32 @@ HEARTH_INLINE Ints to_ints(const Floats& integral) {
 }
 
 typedef float Quarter __attribute__((vector_size(16)));
+typedef std::int32_t IntQuarter __attribute__((vector_size(16)));
+
+// Quarters 0+2 and 1+3 by `f`, then those two by `f`: without a way through memory where the
+// instruction set has one.
+template <typename T, typename F>
+HEARTH_INLINE T fold_quarters(const Floats& v, const F& f) {
+#if defined(__AVX512F__)
+    const NativeFloats x = v.part[0];
+    const T q[] = {reinterpret_cast<T>(__builtin_shufflevector(x, x, 0, 1, 2, 3)),
+                   reinterpret_cast<T>(__builtin_shufflevector(x, x, 4, 5, 6, 7)),
+                   reinterpret_cast<T>(__builtin_shufflevector(x, x, 8, 9, 10, 11)),
+                   reinterpret_cast<T>(__builtin_shufflevector(x, x, 12, 13, 14, 15))};
+#else
+    T q[4];
+    std::memcpy(q, &v, sizeof q);
+#endif
+    return f(f(q[0], q[2]), f(q[1], q[3]));
+}
 
 // Lanes 0+8+4+12 and so on: quarters onto each other, then the four sums.
 HEARTH_INLINE float sum_lanes(const Floats& v) {
-    Quarter q[4];
-    std::memcpy(q, &v, sizeof q);
-    const Quarter s = (q[0] + q[2]) + (q[1] + q[3]);
+    const Quarter s = fold_quarters<Quarter>(v, [](Quarter a, Quarter b) { return a + b; });
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 HEARTH_INLINE float max_lanes(const Floats& v) {
-    Quarter q[4];
-    std::memcpy(q, &v, sizeof q);
-    const Quarter a = q[0] > q[2] ? q[0] : q[2], b = q[1] > q[3] ? q[1] : q[3];
-    const Quarter m = a > b ? a : b;
+    const Quarter m = fold_quarters<Quarter>(v, [](Quarter a, Quarter b) { return a > b ? a : b; });
     const float x = m[0] > m[2] ? m[0] : m[2];
     const float y = m[1] > m[3] ? m[1] : m[3];
     return x > y ? x : y;
@@ -209,10 +238,11 @@ HEARTH_INLINE float first_lane(const Floats& v) {
     return v.part[0][0];
 }
 HEARTH_INLINE std::int32_t sum_lanes(const Ints& v) {
-    std::int32_t lanes[kLanes], sum = 0;
-    std::memcpy(lanes, &v, sizeof lanes);
-    for (const std::int32_t lane : lanes) sum += lane;
-    return sum;
+    Floats bits;
+    std::memcpy(&bits, &v, sizeof bits);
+    const IntQuarter s =
+        fold_quarters<IntQuarter>(bits, [](IntQuarter a, IntQuarter b) { return a + b; });
+    return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
 // One stage of the Walsh-Hadamard transform inside 16 lanes: lane i meets lane i ^ kApart.

@@ -155,6 +155,48 @@ void embed_row(const PackedView& w, std::int32_t row, float* out, std::int32_t s
     }
 }
 
+// (a, b) turned by an angle: kNativeLanes pairs at once.
+HEARTH_INLINE void turn(NativeFloats& a, NativeFloats& b, const float* cosine, const float* sine) {
+    const NativeFloats c = load_native(cosine), s = load_native(sine), a0 = a;
+    a = a0 * c - b * s;
+    b = a0 * s + b * c;
+}
+
+// Pairs [0, ...) of neighbours, as many as whole vectors hold; returns how many.
+HEARTH_INLINE std::int32_t rotate_neighbours(float* x, const float* cosine, const float* sine,
+                                             std::int32_t pairs) {
+    NativeInts even = {}, odd = {}, low = {}, high = {};
+    for (std::int32_t i = 0; i < kNativeLanes; ++i) {
+        even[i] = 2 * i;
+        odd[i] = 2 * i + 1;
+        low[i] = i / 2 + i % 2 * kNativeLanes;
+        high[i] = low[i] + kNativeLanes / 2;
+    }
+    std::int32_t i = 0;
+    for (; i + kNativeLanes <= pairs; i += kNativeLanes) {
+        const NativeFloats first = load_native(x + 2 * i);
+        const NativeFloats second = load_native(x + 2 * i + kNativeLanes);
+        NativeFloats a = __builtin_shuffle(first, second, even);
+        NativeFloats b = __builtin_shuffle(first, second, odd);
+        turn(a, b, cosine + i, sine + i);
+        store_native(x + 2 * i, __builtin_shuffle(a, b, low));
+        store_native(x + 2 * i + kNativeLanes, __builtin_shuffle(a, b, high));
+    }
+    return i;
+}
+
+HEARTH_INLINE std::int32_t rotate_halves(float* x, const float* cosine, const float* sine,
+                                         std::int32_t pairs) {
+    std::int32_t i = 0;
+    for (; i + kNativeLanes <= pairs; i += kNativeLanes) {
+        NativeFloats a = load_native(x + i), b = load_native(x + pairs + i);
+        turn(a, b, cosine + i, sine + i);
+        store_native(x + i, a);
+        store_native(x + pairs + i, b);
+    }
+    return i;
+}
+
 // Rotary embedding of one head, in place; elements beyond 2 * pairs stay as they are.
 HEARTH_INLINE void rotate_head(float* x, const RopeTable& rope, std::int32_t position) {
     const float* cosine = rope.cos_of(position);
@@ -163,7 +205,9 @@ HEARTH_INLINE void rotate_head(float* x, const RopeTable& rope, std::int32_t pos
     const bool halves = rope.style() == RopeStyle::kHalves;
     const std::int32_t step = halves ? 1 : 2;
     const std::int32_t apart = halves ? pairs : 1;
-    for (std::int32_t i = 0; i < pairs; ++i) {
+    std::int32_t i =
+        halves ? rotate_halves(x, cosine, sine, pairs) : rotate_neighbours(x, cosine, sine, pairs);
+    for (; i < pairs; ++i) {
         float* a = x + i * step;
         float* b = a + apart;
         const float a0 = *a, b0 = *b;
