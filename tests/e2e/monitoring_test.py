@@ -17,6 +17,8 @@ from fleet import Fleet, ROOT, chat, check, request, wait_until
 
 BOARDS = ("fleet", "node", "router")
 RULES = ROOT / "dashboards" / "rules"
+SCALERS = (ROOT / "deploy" / "kubernetes" / "components" / "keda" / "scaledobject.yaml",
+           ROOT / "deploy" / "helm" / "hearth" / "templates" / "keda.yaml")
 NAME = re.compile(r"(?<![a-z_:])hearth_[a-z_]+")
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
 KINDS = {"timeseries", "stat", "gauge", "bargauge", "state-timeline"}
@@ -27,7 +29,12 @@ def names_in(text):
 
 
 def expressions():
-    """(where, PromQL) of every panel and rule."""
+    """(where, PromQL) of every panel and rule, and of what the autoscaler asks."""
+    for path in SCALERS:
+        queries = re.findall(r"query: >-\n((?: {8}\S.*\n)+)", path.read_text())
+        check(len(queries) == 2, f"{path.name}: {len(queries)} queries")
+        for query in queries:
+            yield f"scaler {path.stem}", " ".join(query.replace("{{ $.Values.cluster }}", "main").split())
     for board in BOARDS:
         for panel in json.loads((ROOT / "dashboards" / f"{board}.json").read_text())["panels"]:
             for target in panel.get("targets", []):
