@@ -63,11 +63,6 @@ void refuse_unsupported(FieldReader& reader) {
                                                          "web_search_options"};
     for (const std::string_view name : kNever)
         if (reader.find(name)) refuse(reader, name, "is not supported");
-    if (const auto* tools = reader.find("tools"); tools && !is_empty_list(*tools))
-        refuse(reader, "tools", "is not supported");
-    if (const auto* choice = reader.find("tool_choice");
-        choice && *choice != json::value("none") && *choice != json::value("auto"))
-        refuse(reader, "tool_choice", "is not supported");
     if (const auto* kinds = reader.find("modalities");
         kinds && *kinds != json::value(json::array{"text"}))
         refuse(reader, "modalities", "must be [\"text\"]");
@@ -154,9 +149,8 @@ void check_labels(FieldReader& reader) {
           "conversation_id", "service_tier", "prompt_cache_retention", "verbosity",
           "reasoning_effort"})
         reader.read(name, text);
-    for (const std::string_view name :
-         {"conversation", "parallel_tool_calls", "prompt_cache_options"})
-        reader.find(name);  // Of several types, or of no use without tools.
+    for (const std::string_view name : {"conversation", "prompt_cache_options"})
+        reader.find(name);  // Of several types.
     const json::value* metadata = reader.find("metadata");
     if (metadata == nullptr) return;
     if (!metadata->is_object()) return reader.fail_type("metadata", "an object");
@@ -262,23 +256,44 @@ bool read_role(FieldReader& reader, const std::string& name, const json::object&
         out = engine::Role::kUser;
     } else if (role->get_string() == "assistant") {
         out = engine::Role::kAssistant;
+    } else if (role->get_string() == "tool") {
+        out = engine::Role::kTool;
     } else {
         reader.fail(name, "invalid_value",
-                    "must be one of 'system', 'developer', 'user' and 'assistant'");
+                    "must be one of 'system', 'developer', 'user', 'assistant' and 'tool'");
     }
     return reader.ok();
 }
 
+// A tool's message answers a call that an earlier one made.
+void read_call_id(FieldReader& reader, const std::string& name, const json::object& fields,
+                  const std::vector<std::string>& ids) {
+    const json::value* id = fields.if_contains("tool_call_id");
+    if (id == nullptr)
+        return reader.fail(name + ".tool_call_id", "missing_required_parameter", "is missing");
+    if (!id->is_string()) return reader.fail_type(name + ".tool_call_id", "a string");
+    if (std::find(ids.begin(), ids.end(), view_of(id->get_string())) == ids.end())
+        reader.fail(name + ".tool_call_id", "invalid_value", "is not the id of an earlier call");
+}
+
+// `ids`: of the calls so far.
 void read_message(FieldReader& reader, std::size_t i, const json::value& value,
-                  engine::ChatMessage& out) {
+                  std::vector<std::string>& ids, engine::ChatMessage& out) {
     const std::string name = indexed("messages", i);
     if (!value.is_object()) return reader.fail_type(name, "an object");
     const json::object& fields = value.get_object();
     if (!read_role(reader, name + ".role", fields, out.role)) return;
-    for (const std::string_view field : {"tool_calls", "function_call", "audio"}) {
+    for (const std::string_view field : {"function_call", "audio"}) {
         const json::value* call = fields.if_contains({field.data(), field.size()});
         if (call && !call->is_null() && !is_empty_list(*call))
             return refuse(reader, name + "." + std::string(field), "is not supported");
+    }
+    if (out.role == engine::Role::kTool) read_call_id(reader, name, fields, ids);
+    const json::value* calls = fields.if_contains("tool_calls");
+    if (calls && !calls->is_null() && !is_empty_list(*calls)) {
+        if (out.role != engine::Role::kAssistant)
+            return reader.fail(name + ".tool_calls", "invalid_value", "is only an assistant's");
+        read_tool_calls(reader, *calls, name + ".tool_calls", out.calls, ids);
     }
     const json::value* content = fields.if_contains("content");
     if (content == nullptr || content->is_null()) {
@@ -303,8 +318,9 @@ void read_messages(FieldReader& reader, std::vector<engine::ChatMessage>& out) {
     const json::array& list = messages->get_array();
     if (list.empty()) return reader.fail("messages", "invalid_value", "must not be empty");
     out.resize(list.size());
+    std::vector<std::string> ids;
     for (std::size_t i = 0; i < list.size() && reader.ok(); ++i)
-        read_message(reader, i, list[i], out[i]);
+        read_message(reader, i, list[i], ids, out[i]);
 }
 
 void read_model(FieldReader& reader, std::string& out) {
@@ -367,6 +383,9 @@ std::optional<ApiError> read_chat(const json::object& body, std::int32_t vocab_s
     read_messages(reader, out.messages);
     read_turn_options(reader, vocab_size, out.options);
     read_chat_logprobs(reader, out.options.sampling);
+    read_tools(reader, /*nested=*/true, out.tools);
+    if (out.tools.offered() && out.options.grammar)
+        reader.fail("response_format", "unsupported_value", "must be 'text' where there are tools");
     note_ignored(reader, out.options.ignored);
     return reader.error();
 }
@@ -379,6 +398,9 @@ std::optional<ApiError> read_completion(const json::object& body, std::int32_t v
     if (prompt) read_prompt(reader, *prompt, vocab_size, out);
     if (!prompt) reader.fail("prompt", "missing_required_parameter", "is missing");
     read_turn_options(reader, vocab_size, out.options);
+    for (const std::string_view name : {"tools", "tool_choice"})
+        if (const json::value* tools = reader.find(name); tools && !is_empty_list(*tools))
+            refuse(reader, name, "is only supported in chats");
     bool echo = false;
     if (reader.read("echo", echo) && echo) refuse(reader, "echo", "is not supported");
     std::int64_t top = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cachenode/api/api_error.h"
+#include "cachenode/api/tools.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/json_grammar.h"
 #include "engine/text/sampler.h"
@@ -39,6 +40,7 @@ struct TurnOptions {
 struct ChatRequest {
     std::string model;
     std::vector<engine::ChatMessage> messages;  // At least one; developer is system.
+    ToolOptions tools;
     TurnOptions options;
 };
 

@@ -154,7 +154,11 @@ std::optional<ApiError> Api::tokenized(std::string_view body, Prompt& out) const
     const auto* chat = std::get_if<ChatRequest>(&request);
     const auto* completion = std::get_if<CompletionRequest>(&request);
     if (auto error = context_.check_model(chat ? chat->model : completion->model)) return error;
-    Result<Prompt> prompt = chat ? prompts.render(chat->messages) : prompts.render(*completion);
+    const engine::ToolFormat format = prompts.chat_template().tool_format();
+    if (chat != nullptr)
+        if (auto error = check_tools(chat->tools, chat->messages, format)) return error;
+    Result<Prompt> prompt = chat ? prompts.render(chat->messages, chat_tools(chat->tools, format))
+                                 : prompts.render(*completion);
     if (!prompt.ok()) {
         ApiError error = api_error_from(prompt.error(), 0);
         error.param = chat ? "messages" : "prompt";

@@ -44,19 +44,35 @@ Result<Prompt> PromptRenderer::checked(Prompt prompt) const {
                                                 " and leaves no room for a reply.");
 }
 
-Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& messages) const {
+namespace {
+
+// Of all that the template is to render, its marks apart.
+std::size_t bytes_of(const std::vector<engine::ChatMessage>& messages,
+                     const engine::ChatTools& tools) {
     std::size_t bytes = 0;
-    for (const engine::ChatMessage& message : messages) bytes += message.content.size();
+    for (const std::string& function : tools.functions) bytes += function.size();
+    for (const engine::ChatMessage& message : messages) {
+        bytes += message.content.size();
+        for (const engine::ToolCall& call : message.calls) bytes += call.arguments.size();
+    }
+    return bytes;
+}
+
+}  // namespace
+
+Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& messages,
+                                      const engine::ChatTools& tools) const {
+    const std::size_t bytes = bytes_of(messages, tools);
     if (auto fits = check_size(bytes, messages.size()); !fits.ok()) return fits.error();
     Prompt prompt;
-    chat_template_.render(messages, /*add_reply_prompt=*/true, prompt.tokens);
+    chat_template_.render(messages, /*add_reply_prompt=*/true, prompt.tokens, tools);
     const auto last = std::find_if(messages.rbegin(), messages.rend(), [](const auto& message) {
         return message.role == engine::Role::kAssistant;
     });
     if (last != messages.rend()) {
         const std::vector<engine::ChatMessage> earlier(messages.begin(), last.base());
         std::vector<engine::TokenId> history;
-        chat_template_.render(earlier, /*add_reply_prompt=*/false, history);
+        chat_template_.render(earlier, /*add_reply_prompt=*/false, history, tools);
         const auto differ = std::mismatch(history.begin(), history.end(), prompt.tokens.begin(),
                                           prompt.tokens.end());
         prompt.history_tokens = differ.first - history.begin();
@@ -66,32 +82,40 @@ Result<Prompt> PromptRenderer::render(const std::vector<engine::ChatMessage>& me
 
 Result<Prompt> PromptRenderer::render_truncated(std::vector<engine::ChatMessage>& messages,
                                                 std::int64_t budget, std::int64_t step,
-                                                DroppedTurns& dropped) const {
+                                                DroppedTurns& dropped,
+                                                const engine::ChatTools& tools) const {
     constexpr std::int64_t kMarks = 8;  // That a template adds to a message, about.
     constexpr std::size_t kContextsMax = 16;
-    std::size_t bytes = 0;
-    for (const engine::ChatMessage& message : messages) bytes += message.content.size();
+    const std::size_t bytes = bytes_of(messages, tools);
     // Work on the loop is bounded: nobody keeps a dialogue of so many contexts in one request.
     if (auto fits = check_size(bytes / kContextsMax, 0); !fits.ok()) return fits.error();
     if (check_size(bytes, messages.size()).ok()) {
-        auto whole = render(messages);
+        auto whole = render(messages, tools);
         if (whole.ok() && std::ssize(whole->tokens) <= budget) return whole;
     }
     std::vector<MessageSize> sizes;
-    for (const engine::ChatMessage& message : messages) {
+    const auto tokens_of = [this](const std::string& text) {
         std::vector<engine::TokenId> ids;
-        tokenizer_->encode(message.content, engine::Tokenizer::Special::kPlain, ids);
-        sizes.push_back({message.role, std::ssize(ids) + kMarks});
+        tokenizer_->encode(text, engine::Tokenizer::Special::kPlain, ids);
+        return std::ssize(ids);
+    };
+    for (const engine::ChatMessage& message : messages) {
+        sizes.push_back({message.role, tokens_of(message.content) + kMarks});
+        for (const engine::ToolCall& call : message.calls)
+            sizes.back().tokens += tokens_of(call.arguments) + 2 * kMarks;
     }
+    // Tools never go, like the system text.
+    std::int64_t planned = budget;
+    for (const std::string& function : tools.functions) planned -= tokens_of(function);
     // Sizes are close, not exact: where the rest is still too long, a step more.
     constexpr std::int64_t kTries = 4;
     Result<Prompt> prompt = make_error(ErrorCode::kTooLarge, "");
     for (std::int64_t extra = 0; extra < kTries; ++extra) {
-        dropped = plan_truncation(sizes, budget, step, extra);
+        dropped = plan_truncation(sizes, std::max<std::int64_t>(planned, 1), step, extra);
         std::vector<engine::ChatMessage> kept = messages;
         kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(dropped.first),
                    kept.begin() + static_cast<std::ptrdiff_t>(dropped.end));
-        prompt = render(kept);
+        prompt = render(kept, tools);
         if (!prompt.ok() || std::ssize(prompt->tokens) > budget) continue;
         messages = std::move(kept);
         break;

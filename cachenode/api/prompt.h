@@ -31,12 +31,14 @@ class PromptRenderer {
                                                               std::string_view template_name);
 
     // kTooLarge when the prompt leaves no room for a reply in the context.
-    Result<Prompt> render(const std::vector<engine::ChatMessage>& messages) const;
+    Result<Prompt> render(const std::vector<engine::ChatMessage>& messages,
+                          const engine::ChatTools& tools = {}) const;
     Result<Prompt> render(const CompletionRequest& request) const;
     // The same as the first for a chat that fits into `budget` tokens; of a longer one the oldest
     // turns are taken out of `messages` by plan_truncation(), and `dropped` says which.
     Result<Prompt> render_truncated(std::vector<engine::ChatMessage>& messages, std::int64_t budget,
-                                    std::int64_t step, DroppedTurns& dropped) const;
+                                    std::int64_t step, DroppedTurns& dropped,
+                                    const engine::ChatTools& tools = {}) const;
 
     const engine::Tokenizer& tokenizer() const { return *tokenizer_; }
     const engine::ChatTemplate& chat_template() const { return chat_template_; }

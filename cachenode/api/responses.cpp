@@ -148,6 +148,28 @@ std::string ReplyWriter::chunk(std::string_view text, std::span<const engine::Sa
     return event(chunk_object(head_, std::move(object)));
 }
 
+namespace {
+
+json::object call_object(const MadeCall& made) {
+    return {{"id", made.id},
+            {"type", "function"},
+            {"function", {{"name", made.call.name}, {"arguments", made.call.arguments}}}};
+}
+
+}  // namespace
+
+std::string ReplyWriter::call_chunk(const MadeCall& call, std::size_t index,
+                                    std::size_t choice) const {
+    json::object entry{{"index", index}};
+    for (const auto& [key, value] : call_object(call)) entry[key] = value;
+    json::array calls;
+    calls.push_back(std::move(entry));
+    return event(chunk_object(head_, {{"index", choice},
+                                      {"delta", {{"tool_calls", std::move(calls)}}},
+                                      {"logprobs", nullptr},
+                                      {"finish_reason", nullptr}}));
+}
+
 std::string ReplyWriter::finish_chunk(FinishReason finish, std::size_t choice) const {
     json::object object{{"index", choice}};
     if (head_.endpoint == Endpoint::kChat) {
@@ -176,8 +198,13 @@ std::string ReplyWriter::whole(std::span<const Choice> choices, const TurnUsage&
     for (std::size_t i = 0; i < choices.size(); ++i) {
         json::object object{{"index", i}};
         if (head_.endpoint == Endpoint::kChat) {
-            object["message"] = json::object{
+            json::object message{
                 {"role", "assistant"}, {"content", choices[i].text}, {"refusal", nullptr}};
+            json::array calls;
+            for (const MadeCall& call : choices[i].calls) calls.push_back(call_object(call));
+            if (!calls.empty() && choices[i].text.empty()) message["content"] = nullptr;
+            if (!calls.empty()) message["tool_calls"] = std::move(calls);
+            object["message"] = std::move(message);
         } else {
             object["text"] = choices[i].text;
         }

@@ -11,6 +11,7 @@
 #include "cachenode/scheduler/turn.h"
 #include "engine/text/sampler.h"
 #include "engine/text/tokenizer.h"
+#include "engine/text/tool_format.h"
 
 namespace hearth {
 
@@ -28,9 +29,16 @@ struct ReplyHead {
     std::size_t choices = 1;     // Replies in this answer.
 };
 
+// A call with the id under which the client will say what it gave.
+struct MadeCall {
+    std::string id;
+    engine::ToolCall call;
+};
+
 // One reply of a whole answer.
 struct Choice {
     std::string text;
+    std::vector<MadeCall> calls;
     std::vector<engine::Sampled> logprobs;
     FinishReason finish = FinishReason::kStop;
 };
@@ -51,6 +59,8 @@ class ReplyWriter {
     std::string first_chunks() const;  // Chat: the roles. Completions have none: "".
     std::string chunk(std::string_view text, std::span<const engine::Sampled> logprobs,
                       std::size_t choice = 0);
+    // Chats. A chunk with one call, whole; `index`: its number among the reply's calls.
+    std::string call_chunk(const MadeCall& call, std::size_t index, std::size_t choice) const;
     std::string finish_chunk(FinishReason finish, std::size_t choice = 0) const;
     std::string end(const TurnUsage& usage) const;  // The usage chunk if wanted, and [DONE].
 

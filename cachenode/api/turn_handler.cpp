@@ -118,12 +118,32 @@ std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
     ChatRequest request;
     if (auto error = parse_chat_request(body, vocabulary, request)) return error;
     if (auto error = context_.check_model(request.model)) return error;
+    return prepare_chat(request);
+}
+
+std::optional<ApiError> TurnHandler::prepare_chat(ChatRequest& request) {
+    const PromptRenderer& prompts = *context_.parts.prompts;
+    const ToolOptions& tools = request.tools;
+    const engine::ToolFormat format = prompts.chat_template().tool_format();
+    if (auto error = check_tools(tools, request.messages, format)) return error;
+    if (tools.must_call())
+        if (auto error = call_grammar(tools, format, request.options.grammar.emplace()))
+            return error;
+    if (tools.offered())
+        readers_.resize(static_cast<std::size_t>(request.options.choices),
+                        CallReader(format, tools.parallel));
     if (auto error = set_turn(request.options, render(request))) return error;
     const std::vector<std::string>& stops = prompts.chat_template().stop_strings();
     turn_.stop.insert(turn_.stop.end(), stops.begin(), stops.end());
-    turn_.canonical_reply = [shared = context_.parts.prompts](const std::string& reply) {
+    const bool has_tools = tools.offered(), parallel = tools.parallel, opens = tools.must_call();
+    turn_.canonical_reply = [shared = context_.parts.prompts, has_tools, parallel,
+                             opens](const std::string& reply) {
+        const engine::ChatTemplate& chat = shared->chat_template();
         std::vector<engine::TokenId> ids;
-        shared->chat_template().render_reply(reply, ids);
+        if (has_tools)
+            chat.render_reply(reply_message(chat.tool_format(), parallel, reply), ids, opens);
+        else
+            chat.render_reply(reply, ids);
         return ids;
     };
     return std::nullopt;
@@ -133,15 +153,17 @@ std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
 Result<Prompt> TurnHandler::render(ChatRequest& request) {
     const PromptRenderer& prompts = *context_.parts.prompts;
     const TurnOptions& asked = request.options;
+    const engine::ChatTools tools =
+        chat_tools(request.tools, prompts.chat_template().tool_format());
     if (!asked.truncates.value_or(context_.options.truncates))
-        return prompts.render(request.messages);
+        return prompts.render(request.messages, tools);
     const std::int64_t room = std::min(prompts.context_length(), context_.options.kv_tokens_max);
     const std::int64_t usual = context_.options.default_max_tokens;
     // What the reply may take, or a quarter where nobody says.
     const std::int64_t reply = asked.max_tokens.value_or(usual > 0 ? usual : room / 4);
     const std::int64_t budget = std::max<std::int64_t>(1, room - std::min(reply, room / 2));
     return prompts.render_truncated(request.messages, budget,
-                                    context_.options.truncation_step_tokens, dropped_);
+                                    context_.options.truncation_step_tokens, dropped_, tools);
 }
 
 void TurnHandler::add_headers(HeaderList& fields) const {
@@ -192,7 +214,8 @@ std::optional<ApiError> TurnHandler::bind_reply(const TurnOptions& asked) {
     if (!asked.grammar) return std::nullopt;
     const auto& trie = context_.parts.prompts->token_trie();
     if (!trie)
-        return invalid_field("response_format", "unsupported_value",
+        return invalid_field(readers_.empty() ? "response_format" : "tool_choice",
+                             "unsupported_value",
                              "This model's vocabulary lacks bytes that JSON may need.");
     turn_.grammar =
         std::make_shared<const engine::TokenGrammar>(engine::TokenGrammar{*asked.grammar, trie});
@@ -249,7 +272,7 @@ void TurnHandler::start_writer(const TurnOptions& asked) {
         head.id = continued_->id;
         head.created = continued_->created;
     }
-    if (headers_.continuable && stream_wanted_ && choices_.size() == 1) {
+    if (headers_.continuable && stream_wanted_ && choices_.size() == 1 && readers_.empty()) {
         turn_.wants_tokens = true;
         turn_text_ = to_text({head.id, head.created, turn_.sampling.seed, turn_.max_tokens,
                               static_cast<std::int64_t>(turn_.prompt.size()), head.fingerprint});
@@ -387,7 +410,7 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
     for (const TurnEvent& event : events) {
         if (!event.text.empty() || !event.logprobs.empty()) {
             note_tokens(out, event);
-            out += writer_->chunk(event.text, event.logprobs, event.choice);
+            out += text_events(event);
         }
         if (event.kind == TurnEvent::Kind::kToken) continue;
         out += last_events(event);
@@ -406,6 +429,43 @@ void TurnHandler::note_tokens(std::string& out, const TurnEvent& event) const {
     out += '\n';
 }
 
+// Chunks of what an event's text turns out to say.
+std::string TurnHandler::text_events(const TurnEvent& event) {
+    if (readers_.empty()) return writer_->chunk(event.text, event.logprobs, event.choice);
+    return piece_events(readers_[event.choice].add(event.text), event);
+}
+
+std::string TurnHandler::piece_events(CallReader::Piece piece, const TurnEvent& event) {
+    std::string out;
+    if (!piece.text.empty() || !event.logprobs.empty())
+        out = writer_->chunk(piece.text, event.logprobs, event.choice);
+    std::vector<MadeCall>& made = choices_[event.choice].calls;
+    for (engine::ToolCall& call : piece.calls) {
+        made.push_back({context_.fresh_id("call_"), std::move(call)});
+        out += writer_->call_chunk(made.back(), made.size() - 1, event.choice);
+    }
+    return out;
+}
+
+// Of a whole answer, whose text is complete.
+void TurnHandler::part_text(std::size_t i) {
+    if (readers_.empty()) return;
+    Choice& choice = choices_[i];
+    const std::string text = std::exchange(choice.text, {});
+    for (CallReader::Piece& piece : std::vector{readers_[i].add(text), readers_[i].finish()}) {
+        choice.text += piece.text;
+        for (engine::ToolCall& call : piece.calls)
+            choice.calls.push_back({context_.fresh_id("call_"), std::move(call)});
+    }
+}
+
+void TurnHandler::end_choice(const TurnEvent& event) {
+    Choice& choice = choices_[event.choice];
+    choice.finish = event.finish;
+    if (!choice.calls.empty() && event.finish == FinishReason::kStop)
+        choice.finish = FinishReason::kToolCalls;
+}
+
 std::string TurnHandler::last_events(const TurnEvent& event) {
     std::string out;
     const auto failure = failure_of(event);
@@ -416,7 +476,11 @@ std::string TurnHandler::last_events(const TurnEvent& event) {
         out += '\n';
     }
     if (failure) return out + error_event(*failure);
-    out += writer_->finish_chunk(event.finish, event.choice);
+    TurnEvent rest;
+    rest.choice = event.choice;
+    if (!readers_.empty()) out += piece_events(readers_[event.choice].finish(), rest);
+    end_choice(event);
+    out += writer_->finish_chunk(choices_[event.choice].finish, event.choice);
     if (ended_ == choices_.size()) out += writer_->end(usage_);
     return out;
 }
@@ -438,7 +502,8 @@ Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
         choice.text += event.text;
         choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());
         if (event.kind == TurnEvent::Kind::kToken) continue;
-        choice.finish = event.finish;
+        part_text(event.choice);
+        end_choice(event);
         note_end(event);
         if (const auto failure = failure_of(event)) {
             co_await context_.fail(exchange_, *failure, headers_.request_id);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cachenode/api/api_context.h"
+#include "cachenode/api/call_reader.h"
 #include "cachenode/api/chat_request.h"
 #include "cachenode/api/continued_turn.h"
 #include "cachenode/api/turn_headers.h"
@@ -39,6 +40,7 @@ class TurnHandler {
     // The body as it came: a continued turn's begins with the tokens that were delivered.
     std::optional<ApiError> open_body(std::string_view body);
     std::optional<ApiError> prepare(std::string_view body);
+    std::optional<ApiError> prepare_chat(ChatRequest& request);
     Result<Prompt> render(ChatRequest& request);
     void add_headers(HeaderList& fields) const;  // Of an answer that began well.
     std::optional<ApiError> continue_turn();
@@ -48,6 +50,10 @@ class TurnHandler {
     void start_writer(const TurnOptions& asked);
     std::optional<ApiError> failure_of(const TurnEvent& event) const;
     std::string last_events(const TurnEvent& event);
+    std::string text_events(const TurnEvent& event);
+    std::string piece_events(CallReader::Piece piece, const TurnEvent& event);
+    void part_text(std::size_t choice);
+    void end_choice(const TurnEvent& event);
     void note_tokens(std::string& out, const TurnEvent& event) const;
 
     ApiContext& context_;
@@ -70,6 +76,7 @@ class TurnHandler {
     std::size_t ended_ = 0;
     TurnUsage usage_;  // Of all that have ended.
     std::vector<std::string> ignored_;
+    std::vector<CallReader> readers_;  // Of each choice; none unless tools were offered.
 };
 
 }  // namespace hearth

@@ -9,6 +9,7 @@ const char* to_string(FinishReason reason) {
         case FinishReason::kLength: return "length";
         case FinishReason::kCancelled: return "abort";
         case FinishReason::kError: return "error";
+        case FinishReason::kToolCalls: return "tool_calls";
     }
     return "error";
 }

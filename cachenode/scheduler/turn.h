@@ -20,8 +20,9 @@ namespace hearth {
 
 using TurnId = std::uint64_t;
 
-enum class FinishReason { kStop, kLength, kCancelled, kError };
-const char* to_string(FinishReason reason);  // "stop", "length", "abort", "error"
+// kToolCalls is the API's: a turn that ended with kStop whose text is calls.
+enum class FinishReason { kStop, kLength, kCancelled, kError, kToolCalls };
+const char* to_string(FinishReason reason);  // "stop", "length", "abort", "error", "tool_calls"
 
 // Token accounting of one turn, fixed at admission (design §11).
 // device + disk + peer + computed = prompt; reused + sum(missed) = reusable.

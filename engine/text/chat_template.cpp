@@ -9,8 +9,10 @@
 namespace hearth::engine {
 namespace {
 
-constexpr std::array<std::pair<TemplateKind, const char*>, 8> kNames = {{
+constexpr std::string_view kQwen = "qwen";  // ChatML with tools.
+constexpr std::array<std::pair<TemplateKind, const char*>, 9> kNames = {{
     {TemplateKind::kChatMl, "chatml"},
+    {TemplateKind::kChatMl, kQwen.data()},
     {TemplateKind::kLlama2, "llama2"},
     {TemplateKind::kLlama3, "llama3"},
     {TemplateKind::kMistral, "mistral"},
@@ -93,6 +95,7 @@ const char* role_name(Role role) {
         case Role::kSystem: return "system";
         case Role::kUser: return "user";
         case Role::kAssistant: return "assistant";
+        case Role::kTool: return "tool";
     }
     return "";
 }
@@ -143,8 +146,9 @@ class ChatTemplate::Writer {
     void continue_text() { after_special_ = false; }
     void follow_control() { after_special_ = true; }
 
-    bool first = true;  // No message is rendered yet.
-    bool open = false;  // A system text has opened a user's turn.
+    bool first = true;        // No message is rendered yet.
+    bool open = false;        // A system text has opened a user's turn.
+    bool in_results = false;  // What tools gave is being listed in a user's turn.
 
   private:
     void append(std::string_view text, Tokenizer::Special special) {
@@ -199,6 +203,16 @@ Result<ChatTemplate> ChatTemplate::make(const Tokenizer& tokenizer, std::string_
             "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
     }
     if (kind == TemplateKind::kPlain) made.stop_strings_ = {"\nUser:"};
+    ToolFormat family = ToolFormat::kNone;
+    if (kind == TemplateKind::kLlama3) family = ToolFormat::kLlama3;
+    if (kind == TemplateKind::kMistral) family = ToolFormat::kMistral;
+    const bool is_qwen = override_name == kQwen;
+    if (kind == TemplateKind::kChatMl && (is_qwen || !text.empty())) family = ToolFormat::kTagged;
+    made.tool_format_ = tool_format_of(family, text, made.tool_texts_);
+    // Who names a family that has tools gets them, whatever the model's own template knows.
+    if (made.tool_format_ == ToolFormat::kNone && !override_name.empty() &&
+        (is_qwen || kind != TemplateKind::kChatMl))
+        made.tool_format_ = tool_format_of(family, {}, made.tool_texts_);
     return made;
 }
 
@@ -209,32 +223,62 @@ std::string_view ChatTemplate::trimmed(std::string_view content) const {
 }
 
 void ChatTemplate::render(const std::vector<ChatMessage>& messages, bool add_reply_prompt,
-                          std::vector<TokenId>& out) const {
+                          std::vector<TokenId>& out, const ChatTools& tools) const {
     Writer writer(*tokenizer_, out, true);
-    begin(messages, writer);
+    begin(messages, writer, tools);
+    const bool has_tools = !tools.functions.empty() && tool_format_ != ToolFormat::kMistral;
     for (const ChatMessage& message : messages) {
-        turn(message, writer);
+        if (has_tools && writer.first && message.role == Role::kSystem) {
+            system_with_tools(message.content, writer, tools);
+        } else {
+            turn(message, writer);
+        }
         writer.first = false;
     }
-    if (add_reply_prompt) reply_prompt(writer);
+    end_results(writer);
+    if (!add_reply_prompt) return;
+    reply_prompt(writer);
+    if (tools.opens_call && tool_format_ == ToolFormat::kMistral) writer.mark("[TOOL_CALLS]");
 }
 
-void ChatTemplate::render_reply(std::string_view text, std::vector<TokenId>& out) const {
+void ChatTemplate::render_reply(const ChatMessage& message, std::vector<TokenId>& out,
+                                bool opens_call) const {
     Writer writer(*tokenizer_, out, false);
-    reply(text, writer);
+    if (!message.calls.empty()) return calls(message, writer, opens_call);
+    reply(message.content, writer);
 }
 
-void ChatTemplate::begin(const std::vector<ChatMessage>& messages, Writer& writer) const {
+void ChatTemplate::begin(const std::vector<ChatMessage>& messages, Writer& writer,
+                         const ChatTools& tools) const {
     // Llama 2 begins every user's turn with BOS itself.
     if (tokenizer_->spec().add_bos && kind_ != TemplateKind::kLlama2) writer.bos();
     const bool has_system = !messages.empty() && messages.front().role == Role::kSystem;
+    const bool has_tools = !tools.functions.empty() && tool_format_ != ToolFormat::kNone;
+    if (has_tools && tool_format_ == ToolFormat::kMistral) {
+        writer.mark("[AVAILABLE_TOOLS]");
+        bracket_text(tool_page(tools), writer);
+        writer.mark("[/AVAILABLE_TOOLS]");
+        return;
+    }
     if (has_system || messages.empty()) return;
-    if (default_system_.empty() && system_preamble_.empty()) return;
-    turn({Role::kSystem, default_system_}, writer);
+    if (has_tools) {
+        system_with_tools(default_system_, writer, tools);
+    } else if (!default_system_.empty() || !system_preamble_.empty()) {
+        turn({Role::kSystem, default_system_}, writer);
+    } else {
+        return;
+    }
     writer.first = false;
 }
 
 void ChatTemplate::turn(const ChatMessage& message, Writer& writer) const {
+    if (message.role == Role::kTool && tool_format_ != ToolFormat::kNone)
+        return tool_result(message, writer);
+    end_results(writer);
+    if (!message.calls.empty() && tool_format_ != ToolFormat::kNone) {
+        reply_prompt(writer);
+        return calls(message, writer, false);
+    }
     if (kind_ == TemplateKind::kLlama2) return llama2_turn(message, writer);
     if (kind_ == TemplateKind::kMistral || kind_ == TemplateKind::kGemma)
         return folded_turn(message, writer);
@@ -281,6 +325,63 @@ void ChatTemplate::turn(const ChatMessage& message, Writer& writer) const {
         case TemplateKind::kMistral:
         case TemplateKind::kGemma: break;
     }
+}
+
+std::string ChatTemplate::tool_page(const ChatTools& tools) const {
+    std::string page = tool_texts_.front;
+    for (std::size_t i = 0; i < tools.functions.size(); ++i)
+        page += (i > 0 ? tool_texts_.between : std::string()) + tools.functions[i];
+    return page + tool_texts_.back;
+}
+
+void ChatTemplate::system_with_tools(std::string_view content, Writer& writer,
+                                     const ChatTools& tools) const {
+    std::string text(trimmed(content));
+    if (kind_ == TemplateKind::kLlama3) {
+        writer.mark("<|start_header_id|>system<|end_header_id|>\n\n");
+        writer.mark(tool_texts_.system_front + system_preamble_);
+        writer.text(tool_page(tools) + text);
+        return writer.mark("<|eot_id|>");
+    }
+    if (!text.empty()) text += "\n\n";
+    writer.mark("<|im_start|>system\n");
+    writer.text(text + tool_page(tools));
+    writer.mark("<|im_end|>\n");
+}
+
+// Results that follow each other share a user's turn in ChatML; the next message closes it.
+void ChatTemplate::tool_result(const ChatMessage& message, Writer& writer) const {
+    if (tool_format_ == ToolFormat::kTagged) {
+        writer.mark(writer.in_results ? "\n" : "<|im_start|>user\n");
+        writer.in_results = true;
+        writer.mark("<tool_response>\n");
+        writer.text(message.content);
+        return writer.mark("\n</tool_response>");
+    }
+    if (tool_format_ == ToolFormat::kLlama3) {
+        writer.mark("<|start_header_id|>ipython<|end_header_id|>\n\n");
+        writer.text(message.content);
+        return writer.mark("<|eot_id|>");
+    }
+    if (writer.open) close_user(writer);
+    writer.mark("[TOOL_RESULTS]");
+    bracket_text("{\"content\": " + json_quoted(message.content) + "}", writer);
+    writer.mark("[/TOOL_RESULTS]");
+}
+
+void ChatTemplate::end_results(Writer& writer) const {
+    if (std::exchange(writer.in_results, false)) writer.mark("<|im_end|>\n");
+}
+
+// Behind the reply prompt, and what ends the reply.
+void ChatTemplate::calls(const ChatMessage& message, Writer& writer, bool opened) const {
+    if (tool_format_ != ToolFormat::kMistral)
+        return reply(spell_reply(tool_format_, trimmed(message.content), message.calls), writer);
+    if (!message.content.empty()) bracket_text(message.content, writer);
+    if (!opened) writer.mark("[TOOL_CALLS]");
+    if (opened && brackets_are_tokens_) writer.follow_control();
+    bracket_text(spell_reply(tool_format_, {}, message.calls), writer);
+    writer.eos();
 }
 
 // Mistral and Gemma know no system role: a leading system text is the head of the first user's

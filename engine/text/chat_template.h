@@ -8,14 +8,16 @@
 
 #include "common/base/result.h"
 #include "engine/text/tokenizer.h"
+#include "engine/text/tool_format.h"
 
 namespace hearth::engine {
 
-enum class Role { kSystem, kUser, kAssistant };
+enum class Role { kSystem, kUser, kAssistant, kTool };
 
 struct ChatMessage {
     Role role = Role::kUser;
     std::string content;
+    std::vector<ToolCall> calls = {};  // Of an assistant.
 };
 
 enum class TemplateKind {
@@ -48,15 +50,23 @@ class ChatTemplate {
 
     // Appends the ids of the dialogue, BOS where the model wants it; with `add_reply_prompt` also
     // the mark after which the assistant's reply begins.
+    // `tools` stand at the start, with the system text. Calls, tools and tool messages are for
+    // templates with a tool_format().
     void render(const std::vector<ChatMessage>& messages, bool add_reply_prompt,
-                std::vector<TokenId>& out) const;
+                std::vector<TokenId>& out, const ChatTools& tools = {}) const;
 
     // Appends what follows the reply prompt when `text` is the assistant's whole reply: its ids,
     // trimmed as the template does, and the closing of the turn. So render(m, true) and then
     // render_reply(t) is render(m + {assistant, t}, false).
-    void render_reply(std::string_view text, std::vector<TokenId>& out) const;
+    void render_reply(std::string_view text, std::vector<TokenId>& out) const {
+        render_reply({Role::kAssistant, std::string(text)}, out);
+    }
+    // The same of a reply with calls; `opens_call` as it was in the prompt's ChatTools.
+    void render_reply(const ChatMessage& reply, std::vector<TokenId>& out,
+                      bool opens_call = false) const;
 
     TemplateKind kind() const { return kind_; }
+    ToolFormat tool_format() const { return tool_format_; }  // kNone: it has no tools.
     // Texts that end a reply besides the tokenizer's own end tokens (plain: "\nUser:").
     const std::vector<std::string>& stop_strings() const { return stop_strings_; }
 
@@ -67,7 +77,13 @@ class ChatTemplate {
         : tokenizer_(&tokenizer), kind_(kind) {}
 
     std::string_view trimmed(std::string_view content) const;
-    void begin(const std::vector<ChatMessage>& messages, Writer& writer) const;
+    void begin(const std::vector<ChatMessage>& messages, Writer& writer,
+               const ChatTools& tools) const;
+    std::string tool_page(const ChatTools& tools) const;
+    void system_with_tools(std::string_view content, Writer& writer, const ChatTools& tools) const;
+    void tool_result(const ChatMessage& message, Writer& writer) const;
+    void end_results(Writer& writer) const;
+    void calls(const ChatMessage& message, Writer& writer, bool opened) const;
     void turn(const ChatMessage& message, Writer& writer) const;
     void llama2_turn(const ChatMessage& message, Writer& writer) const;
     void bracket_text(std::string_view content, Writer& writer) const;
@@ -79,6 +95,8 @@ class ChatTemplate {
 
     const Tokenizer* tokenizer_;
     TemplateKind kind_;
+    ToolFormat tool_format_ = ToolFormat::kNone;
+    ToolTexts tool_texts_;
     bool trims_ = false;                  // Message text loses the white space around it.
     bool trims_front_ = false;            // Only that before it.
     bool strips_thought_ = false;         // Of a reply only what follows </think> is rendered.

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TESTS = {
     "body_scan": ["tests/router/session/body_scan_test.cpp", "tests/router/session/json_scanner_test.cpp",
                   "tests/cachenode/api/chat_request_test.cpp"],
-    "chat_request": ["tests/cachenode/api/chat_request_test.cpp"],
+    "chat_request": ["tests/cachenode/api/chat_request_test.cpp", "tests/cachenode/api/tools_test.cpp"],
     "json_grammar": ["tests/cachenode/api/schema_reader_test.cpp"],
     "config": ["tests/router/config_test.cpp", "tests/common/config/options_test.cpp"],
     "http_head": ["tests/common/net/http_head_test.cpp", "tests/common/net/chunked_test.cpp",
