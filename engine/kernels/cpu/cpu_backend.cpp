@@ -61,14 +61,28 @@ class CpuBackend final : public Backend {
                 std::int32_t stride) override;
 
   private:
-    // Calls each(row) for every row, some rows to a task.
+    // Calls each(row, worker) for every row, some rows to a task.
     template <typename Each>
     void for_rows(std::int32_t rows, const Each& each) {
         const std::int32_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
-        pool_.run(tasks, [&](std::int32_t task, std::int32_t) {
+        pool_.run(tasks, [&](std::int32_t task, std::int32_t worker) {
             const std::int32_t end = std::min(rows, (task + 1) * kRowsPerTask);
-            for (std::int32_t row = task * kRowsPerTask; row < end; ++row) each(row);
+            for (std::int32_t row = task * kRowsPerTask; row < end; ++row) each(row, worker);
         });
+    }
+    // Calls each(row, scratch) for every row; `scratch` has room for a row of `out` as floats.
+    template <typename Each>
+    void quantize_rows(std::int32_t rows, const QuantRows& out, const Each& each) {
+        reserve_scratch(static_cast<std::size_t>(out.stride) * sizeof(float));
+        for_rows(rows, [&](std::int32_t row, std::int32_t worker) {
+            each(row, reinterpret_cast<float*>(scratch_of(worker)));
+        });
+    }
+    void reserve_scratch(std::size_t bytes) {
+        for (AlignedBuffer<std::byte>& scratch : scratch_) scratch.reserve(bytes);
+    }
+    std::byte* scratch_of(std::int32_t worker) {
+        return scratch_[static_cast<std::size_t>(worker)].data();
     }
 
     void pack_row(std::span<const std::int8_t> q, const cpu::PackedView& w, std::int32_t row) {
@@ -127,56 +141,57 @@ std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> par
 void CpuBackend::embed(const PackedMatrix& table, std::span<const TokenId> tokens, float* out,
                        std::int32_t stride) {
     const cpu::PackedView& w = view_of(table);
-    for_rows(static_cast<std::int32_t>(tokens.size()), [&](std::int32_t row) {
+    for_rows(static_cast<std::int32_t>(tokens.size()), [&](std::int32_t row, std::int32_t) {
         kernels_.embed_row(w, tokens[static_cast<std::size_t>(row)],
                            out + static_cast<std::ptrdiff_t>(row) * stride, stride);
     });
 }
 
 void CpuBackend::norm_quantize(const Norm& norm, const float* x, std::int32_t rows, QuantRows out) {
-    for_rows(rows, [&](std::int32_t row) {
+    quantize_rows(rows, out, [&](std::int32_t row, float* scratch) {
         kernels_.norm_quantize_row(norm, x + static_cast<std::ptrdiff_t>(row) * norm.stride, out,
-                                   row);
+                                   row, scratch);
     });
 }
 
 void CpuBackend::quantize(const float* x, std::int32_t stride, std::int32_t rows, QuantRows out) {
-    for_rows(rows, [&](std::int32_t row) {
-        kernels_.quantize_row(x + static_cast<std::ptrdiff_t>(row) * stride, stride, out, row);
+    quantize_rows(rows, out, [&](std::int32_t row, float* scratch) {
+        kernels_.quantize_row(x + static_cast<std::ptrdiff_t>(row) * stride, stride, out, row,
+                              scratch);
     });
 }
 
 void CpuBackend::swiglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
                                  QuantRows out) {
-    for_rows(rows, [&](std::int32_t row) {
+    quantize_rows(rows, out, [&](std::int32_t row, float* scratch) {
         kernels_.swiglu_quantize_row(gate_up + static_cast<std::ptrdiff_t>(row) * 2 * stride,
-                                     stride, out, row);
+                                     stride, out, row, scratch);
     });
 }
 
 void CpuBackend::geglu_quantize(float* gate_up, std::int32_t stride, std::int32_t rows,
                                 QuantRows out) {
-    for_rows(rows, [&](std::int32_t row) {
+    quantize_rows(rows, out, [&](std::int32_t row, float* scratch) {
         kernels_.geglu_quantize_row(gate_up + static_cast<std::ptrdiff_t>(row) * 2 * stride, stride,
-                                    out, row);
+                                    out, row, scratch);
     });
 }
 
 void CpuBackend::norm_add(const Norm& norm, const float* y, std::int32_t rows, float* x) {
-    for_rows(rows, [&](std::int32_t row) {
+    for_rows(rows, [&](std::int32_t row, std::int32_t) {
         const auto at = static_cast<std::ptrdiff_t>(row) * norm.stride;
         kernels_.norm_add_row(norm, y + at, x + at);
     });
 }
 
 void CpuBackend::norm_heads(const Norm& norm, std::int32_t heads, float* x, std::int32_t rows) {
-    for_rows(rows, [&](std::int32_t row) {
+    for_rows(rows, [&](std::int32_t row, std::int32_t) {
         kernels_.norm_heads_row(norm, heads, x + static_cast<std::ptrdiff_t>(row) * norm.stride);
     });
 }
 
 void CpuBackend::soft_cap(float cap, float* x, std::int32_t width, std::int32_t rows) {
-    for_rows(rows, [&](std::int32_t row) {
+    for_rows(rows, [&](std::int32_t row, std::int32_t) {
         kernels_.soft_cap_row(cap, x + static_cast<std::ptrdiff_t>(row) * width, width);
     });
 }
@@ -188,15 +203,13 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
     const std::int32_t panels = (blocks + kBlocksPerPanel - 1) / kBlocksPerPanel;
     const std::int32_t chunks = (rows + kRowsPerPanel - 1) / kRowsPerPanel;
     if (packed.nibbles != nullptr) {
-        for (AlignedBuffer<std::byte>& scratch : scratch_)
-            scratch.reserve(static_cast<std::size_t>(packed.groups) * kPanelGroupBytes);
+        reserve_scratch(static_cast<std::size_t>(packed.groups) * kPanelGroupBytes);
     }
     // The panel that this thread is likely to take next; after the last ones, the next matrix.
     const std::ptrdiff_t ahead = static_cast<std::ptrdiff_t>(packed.groups) * kPanelGroupBytes *
                                  std::min(pool_.threads(), panels);
     pool_.run(panels * chunks, [&](std::int32_t task, std::int32_t worker) {
-        auto* scratch =
-            reinterpret_cast<std::uint8_t*>(scratch_[static_cast<std::size_t>(worker)].data());
+        auto* scratch = reinterpret_cast<std::uint8_t*>(scratch_of(worker));
         const std::int32_t block = task / chunks * kBlocksPerPanel;
         const std::int32_t row = task % chunks * kRowsPerPanel;
         kernels_.matmul({.x = &x,
@@ -213,17 +226,20 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
 
 void CpuBackend::rope_quantize(const AttentionCall& call, const RopeTable& rope, float* qkv,
                                std::int32_t stride, QuantHeads q) {
-    for (const RowRun& run : call.runs) {
-        for_rows(run.rows, [&](std::int32_t row) {
-            const auto at = static_cast<std::ptrdiff_t>(run.first_row) + row;
-            kernels_.rope_quantize({.call = &call,
-                                    .rope = &rope,
-                                    .run = &run,
-                                    .row = row,
-                                    .qkv = qkv + at * stride,
-                                    .q = q});
-        });
-    }
+    const RowRun& last = call.runs.back();
+    for_rows(last.first_row + last.rows, [&](std::int32_t row, std::int32_t) {
+        // Runs follow each other: the last that begins at or before the row has it.
+        const auto after =
+            std::upper_bound(call.runs.begin(), call.runs.end(), row,
+                             [](std::int32_t r, const RowRun& run) { return r < run.first_row; });
+        const RowRun& run = *(after - 1);
+        kernels_.rope_quantize({.call = &call,
+                                .rope = &rope,
+                                .run = &run,
+                                .row = row - run.first_row,
+                                .qkv = qkv + static_cast<std::ptrdiff_t>(row) * stride,
+                                .q = q});
+    });
 }
 
 void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* out,
@@ -239,14 +255,13 @@ void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* o
                     {&call, &q, &run, out, stride, h, row, end, nullptr, nullptr});
         }
     }
-    const std::size_t bytes = kernels_.attend_scratch(call.kv.head_dim, rows_per_task * group);
-    for (AlignedBuffer<std::byte>& scratch : scratch_) scratch.reserve(bytes);
+    reserve_scratch(kernels_.attend_scratch(call.kv.head_dim, rows_per_task * group));
     const auto tasks = static_cast<std::int32_t>(attend_tasks_.size());
     pool_.run(tasks, [&](std::int32_t i, std::int32_t worker) {
         cpu::AttendTask task = attend_tasks_[static_cast<std::size_t>(i)];
         const auto next = static_cast<std::size_t>(i + pool_.threads());
         if (next < attend_tasks_.size()) task.next = &attend_tasks_[next];
-        task.scratch = scratch_[static_cast<std::size_t>(worker)].data();
+        task.scratch = scratch_of(worker);
         kernels_.attend(task);
     });
 }

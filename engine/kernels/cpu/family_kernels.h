@@ -28,17 +28,14 @@ void soft_cap_row(float cap, float* x, std::int32_t count) {
 }
 
 // GELU by tanh: x / 2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3).
-void geglu_quantize_row(float* gate_up, std::int32_t stride, const QuantRows& out,
-                        std::int32_t row) {
+void geglu_quantize_row(const float* gate_up, std::int32_t stride, const QuantRows& out,
+                        std::int32_t row, float* scratch) {
     constexpr float kMinusTwoLog2E = -2.30220819f;  // -2 sqrt(2 / pi) log2(e)
-    const float* up = gate_up + stride;
-    for (std::int32_t i = 0; i < stride; i += kLanes) {
+    quantize_row_of(stride, out, row, scratch, [=](std::int32_t i) {
         const Floats gate = load(gate_up + i);
         const Floats u = gate + gate * gate * gate * 0.044715f;
-        const Floats gelu = gate / (exp2_lanes(u * kMinusTwoLog2E) + 1.0f);
-        store(gate_up + i, gelu * load(up + i));
-    }
-    quantize_row(gate_up, stride, out, row);
+        return gate / (exp2_lanes(u * kMinusTwoLog2E) + 1.0f) * load(gate_up + stride + i);
+    });
 }
 
 HEARTH_INLINE float inverse_rms(const float* x, std::int32_t width, float eps) {

@@ -68,14 +68,15 @@ struct CpuKernels {
     void (*pack_int4)(const Int4Span& from, const PackedView& w, std::int32_t row,
                       std::int32_t span);
     void (*embed_row)(const PackedView& w, std::int32_t row, float* out, std::int32_t stride);
+    // `scratch` of these: room for the row's floats, rounded up to kRowBytes of them.
     void (*norm_quantize_row)(const Backend::Norm& norm, const float* x, const QuantRows& out,
-                              std::int32_t row);
-    void (*quantize_row)(const float* x, std::int32_t width, const QuantRows& out,
-                         std::int32_t row);
-    void (*swiglu_quantize_row)(float* gate_up, std::int32_t stride, const QuantRows& out,
-                                std::int32_t row);
-    void (*geglu_quantize_row)(float* gate_up, std::int32_t stride, const QuantRows& out,
-                               std::int32_t row);
+                              std::int32_t row, float* scratch);
+    void (*quantize_row)(const float* x, std::int32_t width, const QuantRows& out, std::int32_t row,
+                         float* scratch);
+    void (*swiglu_quantize_row)(const float* gate_up, std::int32_t stride, const QuantRows& out,
+                                std::int32_t row, float* scratch);
+    void (*geglu_quantize_row)(const float* gate_up, std::int32_t stride, const QuantRows& out,
+                               std::int32_t row, float* scratch);
     void (*norm_add_row)(const Backend::Norm& norm, const float* y, float* x);
     void (*norm_heads_row)(const Backend::Norm& norm, std::int32_t heads, float* x);
     void (*soft_cap_row)(float cap, float* x, std::int32_t width);

@@ -72,38 +72,40 @@ HEARTH_INLINE Block block_at(std::int32_t width, std::int32_t i, bool rotated, c
     return rotated ? rotate(x) : x;
 }
 
-// `value(i)` gives lanes [i, i + 16) of the row; called twice for each i, to need no memory.
+// `value(i)` gives lanes [i, i + 16) of the row; called once for each i. `scratch` holds the row
+// between the search for its largest value and the rounding.
 template <typename Value>
 HEARTH_INLINE void quantize_row_of(std::int32_t width, const QuantRows& out, std::int32_t row,
-                                   const Value& value) {
+                                   float* scratch, const Value& value) {
     Floats largest = splat(0.0f);
     for (std::int32_t i = 0; i < width; i += kRotation) {
         const Block x = block_at(width, i, out.rotated, value);
         const Floats ab = max(abs(x.v[0]), abs(x.v[1])), cd = max(abs(x.v[2]), abs(x.v[3]));
         largest = max(max(ab, cd), largest);
+        unrolled<4>([&](std::size_t j) HEARTH_FLAT { store(scratch + i + j * kLanes, x.v[j]); });
     }
     const Scale s = scale_of(max_lanes(largest));
     std::int8_t* q = out.q + static_cast<std::ptrdiff_t>(row) * out.stride;
     Ints sum = splat(0);
     for (std::int32_t i = 0; i < out.stride; i += kRotation) {
-        const Block x = block_at(width, i, out.rotated, value);
-#pragma GCC unroll 4
-        for (std::int32_t j = 0; j < 4; ++j) {
-            const Ints n = quantize_lanes(x.v[j], s.inverse);
-            store_bytes(q + i + j * kLanes, n);
+        unrolled<4>([&](std::size_t j) HEARTH_FLAT {
+            const std::ptrdiff_t at = i + static_cast<std::ptrdiff_t>(j) * kLanes;
+            const Ints n = quantize_lanes(load(scratch + at), s.inverse);
+            store_bytes(q + at, n);
             sum = sum + n;
-        }
+        });
     }
     out.scale[row] = s.scale;
     out.sum[row] = sum_lanes(sum);
 }
 
-void quantize_row(const float* x, std::int32_t width, const QuantRows& out, std::int32_t row) {
-    quantize_row_of(width, out, row, [x](std::int32_t i) { return load(x + i); });
+void quantize_row(const float* x, std::int32_t width, const QuantRows& out, std::int32_t row,
+                  float* scratch) {
+    quantize_row_of(width, out, row, scratch, [x](std::int32_t i) { return load(x + i); });
 }
 
 void norm_quantize_row(const Backend::Norm& norm, const float* x, const QuantRows& out,
-                       std::int32_t row) {
+                       std::int32_t row, float* scratch) {
     Floats squares = splat(0.0f);
     for (std::int32_t i = 0; i < norm.stride; i += kLanes) {
         const Floats v = load(x + i);
@@ -111,20 +113,17 @@ void norm_quantize_row(const Backend::Norm& norm, const float* x, const QuantRow
     }
     const float mean = sum_lanes(squares) / static_cast<float>(norm.width);
     const float inverse_rms = 1.0f / __builtin_sqrtf(mean + norm.eps);
-    quantize_row_of(norm.stride, out, row, [&](std::int32_t i) {
+    quantize_row_of(norm.stride, out, row, scratch, [&](std::int32_t i) {
         return load(x + i) * inverse_rms * load(norm.gamma + i);
     });
 }
 
-void swiglu_quantize_row(float* gate_up, std::int32_t stride, const QuantRows& out,
-                         std::int32_t row) {
-    const float* up = gate_up + stride;
-    for (std::int32_t i = 0; i < stride; i += kLanes) {
+void swiglu_quantize_row(const float* gate_up, std::int32_t stride, const QuantRows& out,
+                         std::int32_t row, float* scratch) {
+    quantize_row_of(stride, out, row, scratch, [=](std::int32_t i) {
         const Floats gate = load(gate_up + i);
-        const Floats silu = gate / (exp2_lanes(gate * -kLog2E) + 1.0f);
-        store(gate_up + i, silu * load(up + i));
-    }
-    quantize_row(gate_up, stride, out, row);
+        return gate / (exp2_lanes(gate * -kLog2E) + 1.0f) * load(gate_up + stride + i);
+    });
 }
 
 HEARTH_INLINE std::uint8_t* block_of(const PackedView& w, std::int32_t row) {
