@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,7 +25,7 @@ namespace json = boost::json;
 constexpr const char* kUsage =
     "usage: hearth bench chat [--json] [--model NAME|PATH] [--threads N] [--weights int8|int4]\n"
     "    [--sessions N] [--turns T] [--reply-tokens N] [--kv-memory MIB] [--rounds N]\n"
-    "    [--peer-url URL]...\n"
+    "    [--seed N] [--peer-url URL]...\n"
     "Starts one node and holds N conversations of T turns with it at once, over HTTP. Servers at\n"
     "--peer-url (llama-server, another Hearth) are given the same conversations, round by round "
     "in\n"
@@ -35,6 +36,7 @@ struct Arguments {
     NodeConfig node;
     std::string model = "smollm2";
     std::int64_t sessions = 16, turns = 8, reply_tokens = 32, rounds = 1;
+    std::int64_t seed = std::random_device()();  // Of the texts: no server has heard them before.
     std::vector<std::string> peers;
 };
 
@@ -92,6 +94,7 @@ bool set(Arguments& args, const std::string& name, const std::string& value) {
                                 : name == "--reply-tokens" ? &args.reply_tokens
                                 : name == "--kv-memory"    ? &args.node.kv_memory
                                 : name == "--rounds"       ? &args.rounds
+                                : name == "--seed"         ? &args.seed
                                                            : nullptr;
     if (field != nullptr) {
         *field = name == "--kv-memory" ? number << 20 : number;
@@ -141,10 +144,15 @@ using Servers = std::vector<std::unique_ptr<ChatServer>>;  // The node, then the
 void print_json(const Arguments& args, const Servers& servers) {
     json::array peers;
     for (std::size_t i = 1; i < servers.size(); ++i) peers.push_back(json_of(*servers[i]));
-    const json::object out = {{"model", args.model},          {"threads", args.node.threads},
-                              {"weights", args.node.weights}, {"sessions", args.sessions},
-                              {"turns", args.turns},          {"reply_tokens", args.reply_tokens},
-                              {"rounds", args.rounds},        {"node", json_of(*servers.front())},
+    const json::object out = {{"model", args.model},
+                              {"threads", args.node.threads},
+                              {"weights", args.node.weights},
+                              {"sessions", args.sessions},
+                              {"turns", args.turns},
+                              {"reply_tokens", args.reply_tokens},
+                              {"rounds", args.rounds},
+                              {"seed", args.seed},
+                              {"node", json_of(*servers.front())},
                               {"peers", std::move(peers)}};
     std::printf("%s\n", json::serialize(out).c_str());
 }
@@ -162,7 +170,8 @@ void print_text(const Arguments& args, const Servers& servers) {
         args.model.c_str(), args.node.weights.c_str(), static_cast<long long>(args.node.threads),
         static_cast<long long>(args.sessions), static_cast<long long>(args.turns),
         static_cast<long long>(args.reply_tokens));
-    std::printf("reply, %lld round(s)\n\n%-26s", static_cast<long long>(args.rounds), "");
+    std::printf("reply, %lld round(s), seed %lld\n\n%-26s", static_cast<long long>(args.rounds),
+                static_cast<long long>(args.seed), "");
     for (std::size_t i = 0; i < servers.size(); ++i)
         std::printf("  %16s", i == 0 ? "node" : servers[i]->host_port().c_str());
     std::printf("\n");
@@ -203,8 +212,8 @@ int run(const Arguments& args) {
             return fail(connected.error().message);
     }
     for (std::int64_t round = 0; round < args.rounds; ++round) {
-        const auto chats =
-            make_conversations(args.sessions, args.turns, static_cast<std::uint64_t>(round));
+        const auto chats = make_conversations(args.sessions, args.turns,
+                                              static_cast<std::uint64_t>(args.seed + round));
         for (const auto& server : servers) server->run(chats);
     }
     (args.json ? print_json : print_text)(args, servers);

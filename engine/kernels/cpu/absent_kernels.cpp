@@ -6,6 +6,9 @@ namespace hearth::engine::cpu {
 const CpuKernels* avx2_kernels() {
     return nullptr;
 }
+const CpuKernels* avxvnni_kernels() {
+    return nullptr;
+}
 const CpuKernels* avx512vnni_kernels() {
     return nullptr;
 }

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int32_t kPageBlocks = kPageTokens / kLanes;
 constexpr float kMinusInfinity = -__builtin_inff();
+constexpr float kLeastScore = -3e38f;
 
 // The K and V of a page that comes after this one: a sequence's pages are not neighbours in memory,
 // so the processor does not foresee them. They are fetched while this page is worked on.
@@ -22,11 +23,13 @@ struct NextBlock {
     }
 };
 
-// The query vectors of some rows and of all heads that share a KV head, with their running state
-// (Milakov and Gimelshein 2018). Pages are cut by absolute position, so what is added to a vector,
-// and in which order, depends on its own position and window alone.
+// The query vectors of a task, KV head by KV head, with their running state (Milakov and Gimelshein
+// 2018): of the segment of kAttendSegment pages that is under way, and of all before it. Pages and
+// segments are cut by absolute position, so what is added to a vector, and in which order, depends
+// on its own position and window alone.
 struct AttentionState {
     std::int32_t vectors;
+    std::int32_t per_head;  // Vectors that share a KV head: those of [head * per_head, ...).
     std::int32_t head_dim;
     std::int32_t out_width;  // head_dim rounded up to kLanes.
     std::int8_t* q;          // [vectors][head_dim]
@@ -34,11 +37,12 @@ struct AttentionState {
     std::int32_t* q_sum;     // [vectors]
     std::int32_t* position;  // [vectors]
     std::int32_t* oldest;    // [vectors]; first position that may be attended.
-    float* max;              // [vectors, padded to kLanes]; largest score so far
-    float* alpha;            // [same]; what the past is scaled by after this page
+    float* max;              // [vectors + kLanes]; largest score so far, in this segment
+    float* alpha;            // [vectors]; what the past is scaled by after this page
     float* sum;              // [vectors][kLanes]; of the probabilities
     float* p;                // [vectors][kPageTokens]; scores, then probability * V scale
     float* out;              // [vectors][out_width]
+    float* total;            // [vectors][partial_floats()]; of all segments before
     float* v;                // [kPageTokens][out_width]; V of the page as floats
     std::uint8_t* k;         // K of the page, packed like weights
     float* k_scale;          // [kPageTokens]
@@ -60,11 +64,12 @@ HEARTH_INLINE std::size_t lay_out(AttentionState& s, std::byte* base) {
     take(s.q_sum, vectors);
     take(s.position, vectors);
     take(s.oldest, vectors);
-    take(s.max, (vectors + kLanes - 1) / kLanes * kLanes);
-    take(s.alpha, (vectors + kLanes - 1) / kLanes * kLanes);
+    take(s.max, vectors + kLanes);
+    take(s.alpha, vectors);
     take(s.sum, vectors * kLanes);
     take(s.p, vectors * kPageTokens);
     take(s.out, vectors * width);
+    take(s.total, vectors * static_cast<std::size_t>(partial_floats(s.head_dim)));
     take(s.v, kPageTokens * width);
     take(s.k, static_cast<std::size_t>(kPageTokens) * static_cast<std::size_t>(s.head_dim));
     take(s.k_scale, kPageTokens);
@@ -80,26 +85,23 @@ std::size_t attend_scratch(std::int32_t head_dim, std::int32_t vectors) {
     return lay_out(s, nullptr);
 }
 
-// The first position that a row may attend.
-HEARTH_INLINE std::int32_t oldest_of(const AttentionCall& call, std::int32_t position) {
-    return call.window == 0 || position < call.window ? 0 : position - call.window + 1;
+HEARTH_INLINE std::int32_t group_of(const AttentionCall& call) {
+    return call.heads / call.kv.kv_heads;
 }
 
-HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
-    const AttentionCall& call = *task.call;
-    const std::int32_t group = call.heads / call.kv.kv_heads;
+// A vector of the task: its row within the run, and its query head.
+struct Place {
+    std::int32_t row, head;
+};
+HEARTH_INLINE Place place_of(const AttendTask& task, const AttentionState& s, std::int32_t i) {
+    const std::int32_t group = group_of(*task.call), in_head = i % s.per_head;
+    return {task.row_begin + in_head / group,
+            (task.head_begin + i / s.per_head) * group + in_head % group};
+}
+
+// Nothing has been attended yet in this segment.
+HEARTH_INLINE void begin_segment(AttentionState& s) {
     for (std::int32_t i = 0; i < s.vectors; ++i) {
-        const std::int32_t row = task.row_begin + i / group;
-        const std::int32_t head = task.kv_head * group + i % group;
-        const auto at =
-            (static_cast<std::ptrdiff_t>(task.run->first_row) + row) * call.heads + head;
-        std::memcpy(s.q + static_cast<std::ptrdiff_t>(i) * s.head_dim, task.q->q + at * s.head_dim,
-                    static_cast<std::size_t>(s.head_dim));
-        s.q_scale[i] = task.q->scale[at];
-        s.q_sum[i] = task.q->sum[at];
-        const std::int32_t position = task.run->start + row;
-        s.position[i] = position;
-        s.oldest[i] = oldest_of(call, position);
         s.max[i] = kMinusInfinity;
         store(s.sum + i * kLanes, splat(0.0f));
         float* out = s.out + static_cast<std::ptrdiff_t>(i) * s.out_width;
@@ -107,35 +109,112 @@ HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
     }
 }
 
-HEARTH_INLINE NextBlock block_at(const AttendTask& task, std::int32_t page) {
+// A partial result: [kLanes] largest score in each, [kLanes] sums, [out_width] values.
+HEARTH_INLINE void clear_partial(float* total, std::int32_t out_width) {
+    store(total, splat(kMinusInfinity));
+    for (std::int32_t d = 0; d < kLanes + out_width; d += kLanes)
+        store(total + kLanes + d, splat(0.0f));
+}
+
+// Adds the result of the next segment to that of all segments before it.
+HEARTH_INLINE void add_segment(float* total, float max_score, const float* sum, const float* out,
+                               std::int32_t out_width) {
+    const Floats before = load(total), segment = splat(max_score), now = max(segment, before);
+    // Where both are minus infinity both are zeros, whatever they are scaled by.
+    const Floats reference = max(now, splat(kLeastScore));
+    const Floats a = exp2_lanes(before - reference), b = exp2_lanes(segment - reference);
+    store(total, now);
+    store(total + kLanes, load(total + kLanes) * a + load(sum) * b);
+    for (std::int32_t d = 0; d < out_width; d += kLanes) {
+        float* to = total + 2 * kLanes + d;
+        store(to, load(to) * a + load(out + d) * b);
+    }
+}
+
+HEARTH_INLINE void end_segment(AttentionState& s) {
+    for (std::int32_t i = 0; i < s.vectors; ++i) {
+        add_segment(s.total + static_cast<std::ptrdiff_t>(i) * partial_floats(s.head_dim), s.max[i],
+                    s.sum + i * kLanes, s.out + static_cast<std::ptrdiff_t>(i) * s.out_width,
+                    s.out_width);
+    }
+}
+
+// What the whole context comes to, to its place in the output.
+HEARTH_INLINE void write_out(const AttendTask& task, const Place& place, const float* total) {
+    const std::int32_t head_dim = task.call->kv.head_dim;
+    const auto row = static_cast<std::ptrdiff_t>(task.run->first_row) + place.row;
+    float* out = task.out + row * task.stride + place.head * head_dim;
+    const float inverse = 1.0f / sum_lanes(load(total + kLanes));
+    const float* from = total + 2 * kLanes;
+    std::int32_t d = 0;
+    for (; d + kLanes <= head_dim; d += kLanes) store(out + d, load(from + d) * inverse);
+    for (; d < head_dim; ++d) out[d] = from[d] * inverse;
+}
+
+// The first position that a row may attend.
+HEARTH_INLINE std::int32_t oldest_of(const AttentionCall& call, std::int32_t position) {
+    return call.window == 0 || position < call.window ? 0 : position - call.window + 1;
+}
+
+HEARTH_INLINE void gather_queries(const AttendTask& task, AttentionState& s) {
     const AttentionCall& call = *task.call;
-    const std::byte* at = task.run->pages[page] + call.kv.block(call.kv_bank, task.kv_head);
+    for (std::int32_t i = 0; i < s.vectors; ++i) {
+        const Place place = place_of(task, s, i);
+        const auto at =
+            (static_cast<std::ptrdiff_t>(task.run->first_row) + place.row) * call.heads +
+            place.head;
+        std::memcpy(s.q + static_cast<std::ptrdiff_t>(i) * s.head_dim, task.q->q + at * s.head_dim,
+                    static_cast<std::size_t>(s.head_dim));
+        s.q_scale[i] = task.q->scale[at];
+        s.q_sum[i] = task.q->sum[at];
+        s.position[i] = task.run->start + place.row;
+        s.oldest[i] = oldest_of(call, s.position[i]);
+        clear_partial(s.total + static_cast<std::ptrdiff_t>(i) * partial_floats(s.head_dim),
+                      s.out_width);
+    }
+}
+
+HEARTH_INLINE NextBlock block_at(const AttendTask& task, std::int32_t page, std::int32_t head) {
+    const AttentionCall& call = *task.call;
+    const std::byte* at = task.run->pages[page] + call.kv.block(call.kv_bank, head);
     return {at, at + call.kv.head_bytes()};
 }
 
-// What follows `page`: the next one, or the first of the thread's next task.
-HEARTH_INLINE NextBlock block_after(const AttendTask& task, std::int32_t page,
-                                    std::int32_t newest) {
-    if (page < newest / kPageTokens) return block_at(task, page + 1);
+// The pages that a task's rows attend, as far as they are in its segments.
+struct PageRange {
+    std::int32_t begin, end;
+};
+HEARTH_INLINE PageRange pages_of(const AttendTask& task) {
+    const std::int32_t oldest = oldest_of(*task.call, task.run->start + task.row_begin);
+    const std::int32_t newest = task.run->start + task.row_end - 1;
+    PageRange range = {oldest / kPageTokens, newest / kPageTokens + 1};
+    if (task.segment < 0) return range;
+    const std::int32_t first = task.segment * kAttendSegment, last = first + kAttendSegment;
+    return {range.begin > first ? range.begin : first, range.end < last ? range.end : last};
+}
+
+// What the thread works on after this page and head: the next head, page or task.
+HEARTH_INLINE NextBlock block_after(const AttendTask& task, std::int32_t page, std::int32_t head,
+                                    const PageRange& range) {
+    if (head + 1 < task.head_end) return block_at(task, page, head + 1);
+    if (page + 1 < range.end) return block_at(task, page + 1, task.head_begin);
     if (task.next == nullptr) return {};
-    const std::int32_t first = task.next->run->start + task.next->row_begin;
-    return block_at(*task.next, oldest_of(*task.next->call, first) / kPageTokens);
+    return block_at(*task.next, pages_of(*task.next).begin, task.next->head_begin);
 }
 
 // K of `keys` tokens into packed blocks, both scales into aligned arrays.
-HEARTH_INLINE void read_keys(const AttendTask& task, AttentionState& s, const std::byte* page,
-                             std::int32_t keys) {
-    const AttentionCall& call = *task.call;
+HEARTH_INLINE void read_keys(const AttentionCall& call, AttentionState& s, const std::byte* page,
+                             std::int32_t head, std::int32_t keys) {
     const auto* k =
-        reinterpret_cast<const std::int8_t*>(page + call.kv.k_offset(call.kv_bank, task.kv_head));
+        reinterpret_cast<const std::int8_t*>(page + call.kv.k_offset(call.kv_bank, head));
     for (std::int32_t key = 0; key < keys; key += kLanes) {
         s.next.fetch(s.head_dim / kPageBlocks);  // Its K, which is wanted before its V.
         const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(key) * s.head_dim;
         pack_keys(k + at, s.head_dim, 1, s.k + at);
     }
-    std::memcpy(s.k_scale, page + call.kv.k_scale_offset(call.kv_bank, task.kv_head),
+    std::memcpy(s.k_scale, page + call.kv.k_scale_offset(call.kv_bank, head),
                 kPageTokens * sizeof(float));
-    std::memcpy(s.v_scale, page + call.kv.v_scale_offset(call.kv_bank, task.kv_head),
+    std::memcpy(s.v_scale, page + call.kv.v_scale_offset(call.kv_bank, head),
                 kPageTokens * sizeof(float));
 }
 
@@ -210,17 +289,22 @@ HEARTH_INLINE void exponents_of_page(AttentionState& s, std::int32_t i) {
 
 // The softmax of all vectors over this page: first all maxima, then what they scale the past by,
 // then the exponents, because each step is long in itself and waits for the one before.
-HEARTH_INLINE void softmax_page(AttentionState& s, std::int32_t first_position) {
-    for (std::int32_t i = 0; i < s.vectors; i += kLanes) {
-        const std::int32_t n = s.vectors - i < kLanes ? s.vectors - i : kLanes;
-        float page_max[kLanes] = {};
+HEARTH_INLINE void softmax_page(AttentionState& s, std::int32_t begin, std::int32_t end,
+                                std::int32_t first_position) {
+    for (std::int32_t i = begin; i < end; i += kLanes) {
+        const std::int32_t n = end - i < kLanes ? end - i : kLanes;
+        float page_max[kLanes] = {}, alpha[kLanes], largest[kLanes];
         for (std::int32_t j = 0; j < n; ++j) page_max[j] = max_of_page(s, i + j, first_position);
         const Floats before = load(s.max + i);
         const Floats now = max(load(page_max), before);
         // Where both are minus infinity the past is zeros, whatever it is scaled by.
-        const Floats reference = max(now, splat(-3e38f));
-        store(s.alpha + i, exp2_lanes(before - reference));
-        store(s.max + i, now);
+        const Floats reference = max(now, splat(kLeastScore));
+        store(alpha, exp2_lanes(before - reference));
+        store(largest, now);
+        for (std::int32_t j = 0; j < n; ++j) {
+            s.alpha[i + j] = alpha[j];
+            s.max[i + j] = largest[j];
+        }
         for (std::int32_t j = 0; j < n; ++j) exponents_of_page(s, i + j);
     }
 }
@@ -284,59 +368,86 @@ void value_rows(AttentionState& s, std::int32_t first, const Values& values, std
 }
 
 template <typename Values>
-HEARTH_INLINE void add_values(AttentionState& s, const Values& values, std::int32_t keys) {
-    std::int32_t i = 0;
-    for (; i + kValueRows <= s.vectors; i += kValueRows) value_rows<kValueRows>(s, i, values, keys);
-    if (s.vectors - i == 3) return value_rows<3>(s, i, values, keys);
-    if (s.vectors - i == 2) return value_rows<2>(s, i, values, keys);
-    if (s.vectors - i == 1) return value_rows<1>(s, i, values, keys);
+HEARTH_INLINE void add_values(AttentionState& s, std::int32_t i, std::int32_t end,
+                              const Values& values, std::int32_t keys) {
+    for (; i + kValueRows <= end; i += kValueRows) value_rows<kValueRows>(s, i, values, keys);
+    if (end - i == 3) return value_rows<3>(s, i, values, keys);
+    if (end - i == 2) return value_rows<2>(s, i, values, keys);
+    if (end - i == 1) return value_rows<1>(s, i, values, keys);
 }
 
-HEARTH_INLINE void add_page(const AttendTask& task, AttentionState& s, std::int32_t page_index,
-                            std::int32_t keys) {
+// One page of one KV head.
+HEARTH_INLINE void add_block(const AttendTask& task, AttentionState& s, std::int32_t page_index,
+                             std::int32_t head, std::int32_t keys) {
     const AttentionCall& call = *task.call;
     const std::byte* page = task.run->pages[page_index];
-    read_keys(task, s, page, keys);
-    std::int32_t i = 0;
-    for (; i + kTileRows <= s.vectors; i += kTileRows) score_tile<kTileRows>(s, i);
-    for (; i + 3 <= s.vectors; i += 3) score_tile<3>(s, i);
-    for (; i < s.vectors; ++i) score_tile<1>(s, i);
+    const std::int32_t begin = (head - task.head_begin) * s.per_head, end = begin + s.per_head;
+    read_keys(call, s, page, head, keys);
+    std::int32_t i = begin;
+    for (; i + kTileRows <= end; i += kTileRows) score_tile<kTileRows>(s, i);
+    for (; i + 3 <= end; i += 3) score_tile<3>(s, i);
+    for (; i < end; ++i) score_tile<1>(s, i);
     // Scores are in base 2 here, and so is the cap.
-    if (call.softcap > 0.0f) soft_cap_row(call.softcap * kLog2E, s.p, s.vectors * kPageTokens);
-    softmax_page(s, page_index * kPageTokens);
+    if (call.softcap > 0.0f) {
+        soft_cap_row(call.softcap * kLog2E, s.p + begin * kPageTokens, s.per_head * kPageTokens);
+    }
+    softmax_page(s, begin, end, page_index * kPageTokens);
     const auto* v =
-        reinterpret_cast<const std::int8_t*>(page + call.kv.v_offset(call.kv_bank, task.kv_head));
-    if (s.vectors <= kValueRows && s.head_dim == s.out_width)
-        return add_values(s, ByteValues{v, s.head_dim}, keys);
+        reinterpret_cast<const std::int8_t*>(page + call.kv.v_offset(call.kv_bank, head));
+    if (s.per_head <= kValueRows && s.head_dim == s.out_width)
+        return add_values(s, begin, end, ByteValues{v, s.head_dim}, keys);
     read_values(s, v, keys);
-    add_values(s, FloatValues{s.v, s.out_width}, keys);
+    add_values(s, begin, end, FloatValues{s.v, s.out_width}, keys);
 }
 
 void attend(const AttendTask& task) {
-    const AttentionCall& call = *task.call;
-    const std::int32_t group = call.heads / call.kv.kv_heads;
     AttentionState s = {};
-    s.vectors = (task.row_end - task.row_begin) * group;
-    s.head_dim = call.kv.head_dim;
+    s.per_head = (task.row_end - task.row_begin) * group_of(*task.call);
+    s.vectors = (task.head_end - task.head_begin) * s.per_head;
+    s.head_dim = task.call->kv.head_dim;
     s.out_width = round_up(s.head_dim, kLanes);
     lay_out(s, task.scratch);
     gather_queries(task, s);
-    const std::int32_t newest = s.position[s.vectors - 1];
-    for (std::int32_t page = s.oldest[0] / kPageTokens; page <= newest / kPageTokens; ++page) {
-        const std::int32_t first = page * kPageTokens;
-        const std::int32_t keys =
-            newest + 1 - first < kPageTokens ? newest + 1 - first : kPageTokens;
-        s.next = block_after(task, page, newest);
-        add_page(task, s, page, keys);
+    const PageRange range = pages_of(task);
+    const std::int32_t newest = task.run->start + task.row_end - 1;
+    begin_segment(s);
+    for (std::int32_t page = range.begin; page < range.end; ++page) {
+        const std::int32_t left = newest + 1 - page * kPageTokens;
+        const std::int32_t keys = left < kPageTokens ? left : kPageTokens;
+        for (std::int32_t head = task.head_begin; head < task.head_end; ++head) {
+            s.next = block_after(task, page, head, range);
+            add_block(task, s, page, head, keys);
+        }
+        if ((page + 1) % kAttendSegment != 0 && page + 1 != range.end) continue;
+        end_segment(s);
+        if (page + 1 != range.end) begin_segment(s);
     }
+    const std::ptrdiff_t floats = partial_floats(s.head_dim);
+    if (task.partial != nullptr) {
+        std::memcpy(task.partial, s.total,
+                    static_cast<std::size_t>(s.vectors * floats) * sizeof(float));
+        return;
+    }
+    for (std::int32_t i = 0; i < s.vectors; ++i)
+        write_out(task, place_of(task, s, i), s.total + i * floats);
+}
+
+// The segments' results in the order of positions, as attend() would have added them.
+void combine(const AttendTask& task, std::int32_t segments) {
+    AttentionState s = {};
+    s.per_head = (task.row_end - task.row_begin) * group_of(*task.call);
+    s.vectors = (task.head_end - task.head_begin) * s.per_head;
+    s.head_dim = task.call->kv.head_dim;
+    s.out_width = round_up(s.head_dim, kLanes);
+    lay_out(s, task.scratch);
+    const std::ptrdiff_t floats = partial_floats(s.head_dim);
     for (std::int32_t i = 0; i < s.vectors; ++i) {
-        const float inverse = 1.0f / sum_lanes(load(s.sum + i * kLanes));
-        const auto row =
-            static_cast<std::ptrdiff_t>(task.run->first_row) + task.row_begin + i / group;
-        const std::int32_t head = task.kv_head * group + i % group;
-        float* out = task.out + row * task.stride + head * s.head_dim;
-        const float* from = s.out + static_cast<std::ptrdiff_t>(i) * s.out_width;
-        for (std::int32_t d = 0; d < s.head_dim; ++d) out[d] = from[d] * inverse;
+        clear_partial(s.total, s.out_width);
+        for (std::int32_t segment = 0; segment < segments; ++segment) {
+            const float* from = task.partial + (segment * s.vectors + i) * floats;
+            add_segment(s.total, from[0], from + kLanes, from + 2 * kLanes, s.out_width);
+        }
+        write_out(task, place_of(task, s, i), s.total);
     }
 }
 
@@ -355,6 +466,7 @@ const CpuKernels kKernels = {
     matmul,
     rope_quantize,
     attend,
+    combine,
     attend_scratch,
     probe_products,
 };

@@ -34,6 +34,8 @@ constexpr std::int32_t kPanelGroupBytes = 64 * kBlocksPerPanel;
 constexpr std::int32_t kRowsPerPanel = 96;
 // Query vectors of one attention task: their state and one page fit the first-level cache.
 constexpr std::int32_t kVectorsPerTask = 48;
+// Fewer, and threads wait for the longest: three KV heads of one sequence on two threads.
+constexpr std::int32_t kTasksPerThread = 4;
 
 class CpuBackend final : public Backend {
   public:
@@ -61,6 +63,9 @@ class CpuBackend final : public Backend {
                 std::int32_t stride) override;
 
   private:
+    void run_attend_tasks();
+    void attend_split();
+
     // Calls each(row, worker) for every row, some rows to a task.
     template <typename Each>
     void for_rows(std::int32_t rows, const Each& each) {
@@ -99,6 +104,7 @@ class CpuBackend final : public Backend {
     Arena arena_;  // Weights, in the order in which they are packed and a step reads them.
     std::vector<AlignedBuffer<std::byte>> scratch_;  // One per thread.
     std::vector<cpu::AttendTask> attend_tasks_;
+    AlignedBuffer<float> partials_;
 };
 
 std::unique_ptr<PackedMatrix> CpuBackend::pack(std::span<QuantMatrix* const> parts) {
@@ -246,16 +252,42 @@ void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* o
                         std::int32_t stride) {
     const std::int32_t group = call.heads / call.kv.kv_heads;
     const std::int32_t rows_per_task = std::max(1, kVectorsPerTask / group);
+    // A page's heads are neighbours in memory: one task takes them all where there are enough
+    // tasks.
+    const bool all_heads = std::ssize(call.runs) >= 2 * pool_.threads() || pool_.threads() == 1;
     attend_tasks_.clear();
+    std::int32_t vectors = 0, longest = 0;
     for (const RowRun& run : call.runs) {
+        longest = std::max(longest, run.start + run.rows);
+        const std::int32_t heads = all_heads && run.rows == 1 ? call.kv.kv_heads : 1;
         for (std::int32_t row = 0; row < run.rows; row += rows_per_task) {
             const std::int32_t end = std::min(run.rows, row + rows_per_task);
-            for (std::int32_t h = 0; h < call.kv.kv_heads; ++h)
-                attend_tasks_.push_back(
-                    {&call, &q, &run, out, stride, h, row, end, nullptr, nullptr});
+            vectors = std::max(vectors, (end - row) * heads * group);
+            for (std::int32_t h = 0; h < call.kv.kv_heads; h += heads) {
+                attend_tasks_.push_back({.call = &call,
+                                         .q = &q,
+                                         .run = &run,
+                                         .out = out,
+                                         .stride = stride,
+                                         .head_begin = h,
+                                         .head_end = h + heads,
+                                         .row_begin = row,
+                                         .row_end = end,
+                                         .segment = -1,
+                                         .partial = nullptr,
+                                         .next = nullptr,
+                                         .scratch = nullptr});
+            }
         }
     }
-    reserve_scratch(kernels_.attend_scratch(call.kv.head_dim, rows_per_task * group));
+    reserve_scratch(kernels_.attend_scratch(call.kv.head_dim, vectors));
+    const bool is_long = longest > cpu::kAttendSegment * kPageTokens;
+    const bool is_few = std::ssize(attend_tasks_) < kTasksPerThread * pool_.threads();
+    if (is_long && is_few && pool_.threads() > 1) return attend_split();
+    run_attend_tasks();
+}
+
+void CpuBackend::run_attend_tasks() {
     const auto tasks = static_cast<std::int32_t>(attend_tasks_.size());
     pool_.run(tasks, [&](std::int32_t i, std::int32_t worker) {
         cpu::AttendTask task = attend_tasks_[static_cast<std::size_t>(i)];
@@ -266,11 +298,50 @@ void CpuBackend::attend(const AttentionCall& call, const QuantHeads& q, float* o
     });
 }
 
+// Too few tasks for all threads: each becomes one for every segment of its context, and what those
+// give is added up afterwards in the order of the text.
+void CpuBackend::attend_split() {
+    const std::vector<cpu::AttendTask> whole = attend_tasks_;
+    const auto segments_of = [](const cpu::AttendTask& task) {
+        return (task.run->start + task.row_end - 1) / (cpu::kAttendSegment * kPageTokens) + 1;
+    };
+    const auto floats_of = [](const cpu::AttendTask& task) {
+        const AttentionCall& call = *task.call;
+        const std::int32_t vectors = (task.row_end - task.row_begin) * call.heads /
+                                     call.kv.kv_heads * (task.head_end - task.head_begin);
+        return static_cast<std::size_t>(vectors * cpu::partial_floats(call.kv.head_dim));
+    };
+    std::size_t floats = 0;
+    for (const cpu::AttendTask& task : whole)
+        floats += floats_of(task) * static_cast<std::size_t>(segments_of(task));
+    partials_.reserve(floats);
+    attend_tasks_.clear();
+    std::vector<float*> partials;
+    float* next = partials_.data();
+    for (cpu::AttendTask task : whole) {
+        partials.push_back(next);
+        for (task.segment = 0; task.segment < segments_of(task); ++task.segment) {
+            task.partial = next;
+            next += floats_of(task);
+            attend_tasks_.push_back(task);
+        }
+    }
+    run_attend_tasks();
+    pool_.run(static_cast<std::int32_t>(whole.size()), [&](std::int32_t i, std::int32_t worker) {
+        cpu::AttendTask task = whole[static_cast<std::size_t>(i)];
+        task.partial = partials[static_cast<std::size_t>(i)];
+        task.scratch = scratch_of(worker);
+        kernels_.combine(task, segments_of(task));
+    });
+}
+
 // The table of `isa` if build and machine have it.
 const CpuKernels* kernels_for(const std::string& isa) {
     if (isa == "generic") return cpu::generic_kernels();
 #if defined(__x86_64__)
     if (isa == "avx2" && __builtin_cpu_supports("avx2")) return cpu::avx2_kernels();
+    if (isa == "avxvnni" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avxvnni"))
+        return cpu::avxvnni_kernels();
     if (isa == "avx512vnni" && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
@@ -279,7 +350,7 @@ const CpuKernels* kernels_for(const std::string& isa) {
     return nullptr;
 }
 
-constexpr const char* kIsas[] = {"avx512vnni", "avx2", "generic"};
+constexpr const char* kIsas[] = {"avx512vnni", "avxvnni", "avx2", "generic"};
 
 }  // namespace
 
@@ -299,8 +370,9 @@ std::int64_t probe_cpu_products(const std::string& isa, std::int32_t rounds) {
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads) {
     const std::string name = isa == "auto" ? usable_cpu_isas().front() : isa;
     if (std::find(std::begin(kIsas), std::end(kIsas), name) == std::end(kIsas)) {
-        return make_error(ErrorCode::kInvalidArgument,
-                          "engine isa '" + isa + "': must be auto, avx512vnni, avx2 or generic");
+        return make_error(
+            ErrorCode::kInvalidArgument,
+            "engine isa '" + isa + "': must be auto, avx512vnni, avxvnni, avx2 or generic");
     }
     const CpuKernels* kernels = kernels_for(name);
     if (kernels == nullptr) {

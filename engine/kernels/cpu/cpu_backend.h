@@ -11,7 +11,7 @@
 
 namespace hearth::engine {
 
-// `isa`: auto, avx512vnni, avx2 or generic. kUnsupported if build or machine lacks it,
+// `isa`: auto, avx512vnni, avxvnni, avx2 or generic. kUnsupported if build or machine lacks it,
 // kInvalidArgument if there is no such name. `threads` >= 1, the caller's included.
 Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads);
 

@@ -37,15 +37,26 @@ struct MatmulTask {
     std::uint8_t* scratch;  // For int4: room for the blocks as int8, 64-byte aligned; else null.
 };
 
-// Rows [row_begin, row_end) of a run and the query heads that share one KV head.
+// Long contexts are attended in segments of so many pages, by absolute position; each has a softmax
+// of its own, and their results are added in order. So segments may be computed apart.
+constexpr std::int32_t kAttendSegment = 8;
+// Floats of a vector's result for some segments.
+constexpr std::int32_t partial_floats(std::int32_t head_dim) {
+    return 2 * kRowFloats + round_up(head_dim, kRowFloats);
+}
+
+// Rows [row_begin, row_end) of a run and the query heads that share KV heads [head_begin,
+// head_end).
 struct AttendTask {
     const AttentionCall* call;
     const QuantHeads* q;
     const RowRun* run;
     float* out;
     std::int32_t stride;  // Of out, in floats.
-    std::int32_t kv_head;
+    std::int32_t head_begin, head_end;
     std::int32_t row_begin, row_end;  // Within the run.
+    std::int32_t segment;             // The one to attend; -1 = all.
+    float* partial;                   // Where its result goes, if not to `out`; or null.
     const AttendTask* next;           // Likely the thread's next one; null = none.
     std::byte* scratch;               // attend_scratch() bytes, 64-byte aligned.
 };
@@ -83,6 +94,8 @@ struct CpuKernels {
     void (*matmul)(const MatmulTask& task);
     void (*rope_quantize)(const RopeTask& task);
     void (*attend)(const AttendTask& task);
+    // Writes what `segments` partial results, one after another at task.partial, come to.
+    void (*combine)(const AttendTask& task, std::int32_t segments);
     std::size_t (*attend_scratch)(std::int32_t head_dim, std::int32_t vectors);
     std::int64_t (*probe_products)(std::int32_t rounds);  // Returns the multiply-adds done.
 };
@@ -90,6 +103,7 @@ struct CpuKernels {
 // Null when this build lacks the instruction set. Whether the machine has it is another question.
 const CpuKernels* generic_kernels();
 const CpuKernels* avx2_kernels();
+const CpuKernels* avxvnni_kernels();
 const CpuKernels* avx512vnni_kernels();
 
 }  // namespace hearth::engine::cpu

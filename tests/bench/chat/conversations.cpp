@@ -26,12 +26,12 @@ std::string sentences(Rng& rng, int words) {
 }  // namespace
 
 std::vector<Conversation> make_conversations(std::int64_t sessions, std::int64_t turns,
-                                             std::uint64_t round) {
+                                             std::uint64_t seed) {
     std::vector<Conversation> out;
     for (std::int64_t session = 0; session < sessions; ++session) {
-        Rng rng(mix64(round) ^ static_cast<std::uint64_t>(session));
+        Rng rng(mix64(seed) ^ static_cast<std::uint64_t>(session));
         Conversation chat;
-        chat.id = "bench-" + std::to_string(round) + "-" + std::to_string(session);
+        chat.id = "bench-" + std::to_string(seed) + "-" + std::to_string(session);
         chat.system = "You are " + sentences(rng, 160) + ".";
         for (std::int64_t turn = 0; turn < turns; ++turn)
             chat.user_turns.push_back("Tell me: " + sentences(rng, 18) + "?");
