@@ -21,5 +21,7 @@ void add_what_if(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 void add_log_level(CLI::App& app, int& exit_code);
 void add_drain(CLI::App& app, int& exit_code);  // And undrain.
+void add_completion(CLI::App& app, int& exit_code);
+void add_docs(CLI::App& app, int& exit_code);
 
 }  // namespace hearth::cli

@@ -48,6 +48,8 @@ int main(int argc, char** argv) {
     hearth::cli::add_config(app, exit_code);
     hearth::cli::add_log_level(app, exit_code);
     hearth::cli::add_drain(app, exit_code);
+    hearth::cli::add_completion(app, exit_code);
+    hearth::cli::add_docs(app, exit_code);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& e) {  // --help, --version

@@ -22,6 +22,30 @@ foreach(program router cachenode)
       ${CMAKE_SOURCE_DIR}/deploy/debian/${program}/postrm)
 endforeach()
 
+# Manual pages and completions, written by the tool that was just built: target `documents`.
+set(documents ${CMAKE_BINARY_DIR}/documents)
+set(made ${documents}/hearth.bash ${documents}/_hearth ${documents}/hearth.fish)
+set(write_made
+    COMMAND hearth completion bash > ${documents}/hearth.bash
+    COMMAND hearth completion zsh > ${documents}/_hearth
+    COMMAND hearth completion fish > ${documents}/hearth.fish)
+foreach(page hearth.1 hearth-router.8 hearth-cachenode.8)
+  get_filename_component(program ${page} NAME_WE)
+  get_filename_component(section ${page} EXT)
+  string(SUBSTRING ${section} 1 1 section)
+  list(APPEND write_made COMMAND hearth docs man ${program} > ${documents}/${page}
+       COMMAND gzip -9nf ${documents}/${page})
+  list(APPEND made ${documents}/${page}.gz)
+  install(FILES ${documents}/${page}.gz DESTINATION share/man/man${section} COMPONENT ${program})
+endforeach()
+file(MAKE_DIRECTORY ${documents})
+add_custom_command(OUTPUT ${made} ${write_made} DEPENDS hearth VERBATIM)
+add_custom_target(documents DEPENDS ${made})
+install(FILES ${documents}/hearth.bash DESTINATION share/bash-completion/completions RENAME hearth
+        COMPONENT hearth)
+install(FILES ${documents}/_hearth DESTINATION share/zsh/vendor-completions COMPONENT hearth)
+install(FILES ${documents}/hearth.fish DESTINATION share/fish/vendor_completions.d COMPONENT hearth)
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_DEB_COMPONENT_INSTALL ON)

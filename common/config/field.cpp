@@ -35,6 +35,19 @@ Result<T> within(const std::string& text, T value, T min, T max, const std::stri
 
 }  // namespace
 
+std::string flag_name(const std::string& name) {
+    std::string flag = "--" + name;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    return flag;
+}
+
+std::string variable_name(const std::string& name) {
+    std::string variable = "HEARTH_";
+    for (const char c : name)
+        variable += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return variable;
+}
+
 std::string in_quotes(const std::string& text) {
     std::string out = "\"";
     for (const char c : text) {

@@ -8,6 +8,9 @@ namespace hearth {
 // A value in double quotes, as YAML writes it.
 std::string in_quotes(const std::string& text);
 
+std::string flag_name(const std::string& name);      // "--log-level" of "log_level"
+std::string variable_name(const std::string& name);  // "HEARTH_LOG_LEVEL"
+
 // How a scalar is set from text (checked against its limits) and printed.
 struct Access {
     std::function<Result<void>(const std::string&)> set;

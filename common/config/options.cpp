@@ -22,19 +22,6 @@ namespace {
 
 constexpr std::size_t kFileBytesMax = 1 << 20;
 
-std::string flag_name(const std::string& name) {
-    std::string flag = "--" + name;
-    std::replace(flag.begin(), flag.end(), '_', '-');
-    return flag;
-}
-
-std::string variable_name(const std::string& name) {
-    std::string variable = "HEARTH_";
-    for (const char c : name)
-        variable += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    return variable;
-}
-
 // "file:line:column" of a node, counted from 1.
 std::string place_of(const std::string& file, const YAML::Mark& mark) {
     if (mark.is_null()) return file;

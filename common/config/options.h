@@ -66,6 +66,7 @@ class Options {
     std::vector<Setting> settings() const;
     std::string print() const;      // YAML; each line ends with where its value came from.
     std::string reference() const;  // Markdown table of all fields, for docs/configuration.md.
+    std::string manual() const;     // A page for man, section 8; common/config/manual.cpp.
 
     const std::string& log_level() const { return log_level_; }
     bool log_json() const { return log_json_; }
