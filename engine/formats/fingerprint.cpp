@@ -12,8 +12,9 @@ namespace hearth::engine {
 namespace {
 
 // Part of every fingerprint. Raise it when loading changes the numbers that come out of the same
-// file (another rounding, another default), so that KV stored by an older build is not reused.
-constexpr std::uint64_t kLoaderVersion = 2;
+// file (another rounding, another default), or when a step adds in another order, so that KV stored
+// by an older build is not reused.
+constexpr std::uint64_t kLoaderVersion = 3;
 
 }  // namespace
 

@@ -95,7 +95,7 @@ void Sampler::accept(TokenId id) {
 
 Sampled Sampler::sample(std::span<float> logits, const TokenMask* allowed) {
     CHECK(!logits.empty());
-    for (float& x : logits) x = usable(x);
+    make_usable(logits);
     Sampled sampled;
     const bool wants_logprobs = params_.top_logprobs >= 0;
     double log_sum = 0.0;
@@ -163,8 +163,8 @@ bool Sampler::is_forbidden(TokenId id) const {
 
 // If nothing may be chosen (a broken row of logits), the lowest id that is not forbidden.
 TokenId Sampler::best(std::span<const float> logits) const {
-    const auto top = std::max_element(logits.begin(), logits.end());
-    if (*top != kNever) return static_cast<TokenId>(top - logits.begin());
+    const std::size_t top = index_of_largest(logits);
+    if (logits[top] != kNever) return static_cast<TokenId>(top);
     TokenId id = 0;
     while (is_forbidden(id) && static_cast<std::size_t>(id) + 1 < logits.size()) ++id;
     return id;
@@ -172,27 +172,47 @@ TokenId Sampler::best(std::span<const float> logits) const {
 
 TokenId Sampler::draw(std::span<const float> logits) {
     const TokenId best_id = best(logits);
-    const double top = logits[static_cast<std::size_t>(best_id)];
+    const float top = logits[static_cast<std::size_t>(best_id)];
     if (top == kNever) return best_id;
-    const double min_p = std::min(params_.min_p, 1.0f);
-    candidates_.clear();
-    for (std::size_t id = 0; id < logits.size(); ++id) {
-        const double weight = exp_same_everywhere((logits[id] - top) / params_.temperature);
-        // The best has weight 1, so weights are probabilities relative to it.
-        if (weight == 0.0 || weight < min_p) continue;
-        candidates_.push_back({static_cast<TokenId>(id), logits[id], weight});
-    }
+    weights_.weigh(logits, top, params_.temperature, std::min(params_.min_p, 1.0f));
+    const std::uint64_t bits = mix64(mix64(params_.seed) ^ mix64(~drawn_));
+    const double share = static_cast<double>(bits >> 11) * 0x1.0p-53;
+    if (params_.top_k <= 0 && params_.top_p >= 1.0f)
+        return static_cast<TokenId>(weights_.at(share));
+    gather_candidates(logits);
     keep_top_k();
     keep_top_p();
     double total = 0.0;
     for (const Candidate& c : candidates_) total += c.weight;
-    const std::uint64_t bits = mix64(mix64(params_.seed) ^ mix64(~drawn_));
-    double left = static_cast<double>(bits >> 11) * 0x1.0p-53 * total;
+    double left = share * total;
     for (const Candidate& c : candidates_) {
         left -= c.weight;
         if (left < 0.0) return c.id;
     }
     return candidates_.back().id;  // Only rounding leads here.
+}
+
+// The best ones, in order of id: at least as many as top_k and top_p will keep. Nearly the whole
+// vocabulary weighs next to nothing, so a high bar is tried before a lower one.
+void Sampler::gather_candidates(std::span<const float> logits) {
+    const auto k = static_cast<std::size_t>(std::max(params_.top_k, 0));
+    const double wanted = weights_.total * std::max(params_.top_p, 0.0f);
+    for (const float bar : {0x1p-8f, 0x1p-16f, 0x1p-32f, 0x1p-140f}) {
+        candidates_.clear();
+        double sum = 0.0;
+        for (std::size_t b = 0; b < weights_.block.size(); ++b) {
+            if (weights_.block[b] < bar) continue;
+            const std::size_t end = std::min((b + 1) * DrawWeights::kBlock, logits.size());
+            for (std::size_t id = b * DrawWeights::kBlock; id < end; ++id) {
+                const float weight = weights_.of[id];
+                if (weight < bar) continue;
+                candidates_.push_back({static_cast<TokenId>(id), logits[id], weight});
+                sum += weight;
+            }
+        }
+        // With top_k, top_p is a share of what those k weigh.
+        if (k > 0 ? candidates_.size() >= k : sum >= wanted) return;
+    }
 }
 
 // Afterwards the candidates are those of the k highest logits, in order of id.
@@ -218,6 +238,7 @@ void Sampler::keep_top_p() {
     };
     double total = 0.0;
     for (const Candidate& c : candidates_) total += c.weight;
+    if (params_.top_k <= 0) total = weights_.total;  // Of those that were not gathered, too.
     const double wanted = total * std::max(params_.top_p, 0.0f);
     double sum = 0.0;
     std::size_t kept = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/model/config.h"
+#include "engine/text/logit_scans.h"
 #include "engine/text/token_mask.h"
 
 namespace hearth::engine {
@@ -75,6 +76,7 @@ class Sampler {
     bool is_forbidden(TokenId id) const;
     TokenId best(std::span<const float> logits) const;
     TokenId draw(std::span<const float> logits);
+    void gather_candidates(std::span<const float> logits);
     void keep_top_k();
     void keep_top_p();
 
@@ -84,7 +86,8 @@ class Sampler {
     std::unordered_map<TokenId, std::int32_t> reply_counts_;
     std::unordered_set<TokenId> seen_;                // Prompt and reply; for repetition_penalty.
     std::vector<std::pair<TokenId, float>> changed_;  // Logits before this step changed them.
-    std::vector<Candidate> candidates_;               // Scratch of draw().
+    DrawWeights weights_;                             // Scratch of draw().
+    std::vector<Candidate> candidates_;               // The same.
 };
 
 }  // namespace hearth::engine
