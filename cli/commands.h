@@ -21,6 +21,10 @@ void add_what_if(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 void add_log_level(CLI::App& app, int& exit_code);
 void add_drain(CLI::App& app, int& exit_code);  // And undrain.
+void add_top(CLI::App& app, int& exit_code);
+void add_plan(CLI::App& app, int& exit_code);
+void add_diff_prompt(CLI::App& app, int& exit_code);
+void add_support_bundle(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 void add_docs(CLI::App& app, int& exit_code);
 

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
     hearth::cli::add_up(app, exit_code);
     hearth::cli::add_chat(app, exit_code);
     hearth::cli::add_status(app, exit_code);
+    hearth::cli::add_top(app, exit_code);
     hearth::cli::add_nodes(app, exit_code);
     hearth::cli::add_replay(app, exit_code);
     hearth::cli::add_model(app, exit_code);
@@ -48,6 +49,9 @@ int main(int argc, char** argv) {
     hearth::cli::add_config(app, exit_code);
     hearth::cli::add_log_level(app, exit_code);
     hearth::cli::add_drain(app, exit_code);
+    hearth::cli::add_plan(app, exit_code);
+    hearth::cli::add_diff_prompt(app, exit_code);
+    hearth::cli::add_support_bundle(app, exit_code);
     hearth::cli::add_completion(app, exit_code);
     hearth::cli::add_docs(app, exit_code);
     try {

@@ -1,0 +1,57 @@
+// Known values first, then patterns: credentials in URLs, bearer tokens, key hashes, name=value.
+#include "cli/redactor.h"
+
+#include <array>
+#include <regex>
+#include <sstream>
+
+namespace hearth::cli {
+namespace {
+
+constexpr std::size_t kLineBytesMax = 4096;
+constexpr std::size_t kSecretBytesMin = 8;
+constexpr const char* kRedacted = "<redacted>";
+
+struct Pattern {
+    std::regex regex;
+    const char* replacement;
+};
+
+const std::array<Pattern, 5>& patterns() {
+    const auto flags = std::regex::ECMAScript | std::regex::icase | std::regex::optimize;
+    static const std::array<Pattern, 5> all = {{
+        {std::regex(R"((://[^/\s:@]*:)[^/\s@]+@)", flags), "$1<redacted>@"},
+        {std::regex(R"((bearer\s+)[^\s"',}]+)", flags), "$1<redacted>"},
+        {std::regex(R"((sha256:)[0-9a-f]{16,})", flags), "$1<redacted>"},
+        {std::regex(R"(\b(sk|hk)-[A-Za-z0-9_-]{16,})", flags), kRedacted},
+        {std::regex(R"(((?:secret|password|token|authorization|api[_-]?key)["']?\s*[=:]\s*["']?))"
+                    R"((?!bearer|<redacted>)[^\s"',}]+)",
+                    flags),
+         "$1<redacted>"},
+    }};
+    return all;
+}
+
+}  // namespace
+
+void Redactor::add(const std::string& secret) {
+    if (secret.size() >= kSecretBytesMin) secrets_.push_back(secret);
+}
+
+std::string Redactor::clean(const std::string& text) const {
+    std::string out;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) {
+        for (const std::string& secret : secrets_)
+            for (std::size_t at = line.find(secret); at != std::string::npos;
+                 at = line.find(secret, at))
+                line.replace(at, secret.size(), kRedacted);
+        if (line.size() > kLineBytesMax) line.resize(kLineBytesMax);
+        for (const Pattern& pattern : patterns())
+            line = std::regex_replace(line, pattern.regex, pattern.replacement);
+        out += line + "\n";
+    }
+    return out;
+}
+
+}  // namespace hearth::cli
