@@ -120,7 +120,7 @@ TEST_F(TraceFile, ChatsAreGivenToMoreUsersAtAPace) {
     EXPECT_EQ((*turns)[0].added_tokens, 3 + 5);
     EXPECT_EQ((*turns)[3].unit_tokens[0], 13 + 8 + 2 + 5);
     EXPECT_EQ((*turns)[3].at_s, 30);
-    EXPECT_EQ((*turns)[5].at_s, 50);
+    EXPECT_DOUBLE_EQ((*turns)[5].at_s, 50);
 }
 
 }  // namespace

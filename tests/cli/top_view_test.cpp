@@ -15,7 +15,8 @@ json::object parsed(const char* text) {
 }
 
 const char* const kHistory = R"({"interval_ms":10000,"samples":[
-  {"at_ms":1000000,"reused":900,"reusable":1000,"ceiling":990,"missed":{"rerouted":90,"salt":10}},
+  {"at_ms":1000000,"reused":900,"reusable":1000,"ceiling":990,
+   "missed":{"rerouted":90,"salt":10}},
   {"at_ms":1290000,"reused":50,"reusable":100,"ceiling":100,"missed":{"evicted":50}},
   {"at_ms":1300000,"reused":45,"reusable":100,"ceiling":100,"missed":{"evicted":35,"expired":20}}]})";
 
