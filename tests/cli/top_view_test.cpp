@@ -18,7 +18,8 @@ const char* const kHistory = R"({"interval_ms":10000,"samples":[
   {"at_ms":1000000,"reused":900,"reusable":1000,"ceiling":990,
    "missed":{"rerouted":90,"salt":10}},
   {"at_ms":1290000,"reused":50,"reusable":100,"ceiling":100,"missed":{"evicted":50}},
-  {"at_ms":1300000,"reused":45,"reusable":100,"ceiling":100,"missed":{"evicted":35,"expired":20}}]})";
+  {"at_ms":1300000,"reused":45,"reusable":100,"ceiling":100,
+   "missed":{"evicted":35,"expired":20}}]})";
 
 json::object nodes_with(double tokens) {
     json::object answer = parsed(R"({"cluster":"main","directory_up":true,"nodes":[
