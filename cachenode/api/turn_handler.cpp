@@ -290,7 +290,7 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
         const auto& migrator = context_.parts.migrator;
         if (migrator && turn_.cache_read && !turn_.hint.holder.empty()) {
             const double speed = context_.parts.scheduler->stats()->prefill_tokens_per_s;
-            turn_.from_peer = co_await migrator->fetch(key, turn_.salt, turn_.hint, speed);
+            turn_.from_peer = co_await migrator->fetch(turn_, speed);
         }
     }
     stream_ = std::make_shared<TurnStream>(co_await asio::this_coro::executor);

@@ -192,6 +192,21 @@ PrefixTree::Lease PrefixTree::peek(const std::string& salt, Tokens tokens) {
     return find(salt, tokens, nullptr);
 }
 
+PrefixTree::Lease PrefixTree::peek(const std::string& salt, std::span<const PageHash> names) {
+    Lease lease;
+    NodeId at = root_of(salt);
+    for (const PageHash& name : names) {
+        const NodeId id = whole_pages_.find(name, [this](NodeId n) { return nodes_[n].hash; });
+        if (id == kNone || nodes_[id].parent != at || nodes_[id].is_corrupt) break;
+        lease.pages_.push_back(nodes_[id].page.data());
+        at = id;
+    }
+    lease.tree_ = this;
+    lease.last_ = at;
+    pin(at);
+    return lease;
+}
+
 PrefixTree::Lease PrefixTree::find(const std::string& salt, Tokens tokens, const PrefixUse* use) {
     Lease lease;
     NodeId at = root_of(salt);

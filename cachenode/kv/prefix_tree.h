@@ -109,6 +109,8 @@ class PrefixTree {
                 const PrefixUse& use);
     // The same, for other tiers: no use of the pages, and no look at their bytes.
     Lease peek(const std::string& salt, std::span<const engine::TokenId> tokens);
+    // The whole pages with these names, each behind the one before, as far as they are here.
+    Lease peek(const std::string& salt, std::span<const PageHash> names);
 
     // Stores the next whole page of a leased path (64 tokens) and leads the lease on to it. When
     // the tree has these tokens already, its page stays and the given one is freed: their bytes

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "common/wire/fleet_secret.h"
 #include "common/wire/headers.h"
@@ -67,6 +68,17 @@ std::string_view FrameWriter::next() {
     return buffer_;
 }
 
+std::string names_body(const std::vector<PageHash>& names) {
+    const std::size_t count = std::min(names.size(), kNamesBytesMax / sizeof(PageHash));
+    return {reinterpret_cast<const char*>(names.data()), count * sizeof(PageHash)};
+}
+
+std::vector<PageHash> names_in(std::string_view body) {
+    std::vector<PageHash> names(body.size() / sizeof(PageHash));
+    std::memcpy(names.data(), body.data(), names.size() * sizeof(PageHash));
+    return names;
+}
+
 std::vector<HeaderField> HttpTransport::fields() const {
     std::vector<HeaderField> out{{kFormatHeader, credentials_.format}};
     if (!credentials_.secret.empty()) out.push_back({kFleetSecretHeader, credentials_.secret});
@@ -84,19 +96,29 @@ Task<Result<std::unique_ptr<ClientExchange>>> HttpTransport::open(std::string pe
     co_return co_await client_.open(peer);
 }
 
-Task<Result<void>> HttpTransport::pull(std::string peer, SessionKey key, std::string salt,
-                                       FrameSink& sink, std::chrono::milliseconds timeout) {
+Task<Result<void>> HttpTransport::pull(std::string peer, PullQuestion question, FrameSink& sink,
+                                       std::chrono::milliseconds timeout) {
     const MonotonicNs deadline = clock_.now() + timeout.count() * kMs;
     auto opened = co_await open(peer);
     if (!opened) co_return opened.error();
     ClientExchange& exchange = **opened;
-    const std::string target = std::string(kPeerSessions) + key.hex();
+    const bool by_names = !question.names.empty();
+    const std::string target =
+        std::string(by_names ? kPeerPages : kPeerSessions) + question.key.hex();
+    const std::string names = names_body(question.names);
     ClientExchange::RequestOptions options;
     options.target = target;
     options.host = peer;
+    if (by_names) {
+        options.method = "POST";
+        options.body = BodyKind::kLength;
+        options.content_length = names.size();
+    }
     std::vector<HeaderField> asked = fields();
-    if (!salt.empty()) asked.push_back({header::kTenant, salt});
-    const Result<void> sent = co_await exchange.send_head(options, asked);
+    if (!question.salt.empty()) asked.push_back({header::kTenant, question.salt});
+    Result<void> sent = co_await exchange.send_head(options, asked);
+    if (sent && by_names) sent = co_await exchange.write_body(names);
+    if (sent && by_names) sent = co_await exchange.finish_body();
     if (!sent) co_return sent.error();
     const auto head = co_await exchange.read_head(left(deadline));
     if (!head) co_return head.error();

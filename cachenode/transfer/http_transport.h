@@ -12,6 +12,7 @@ namespace hearth {
 
 // Internal paths and fields; routers never forward either.
 constexpr std::string_view kPeerSessions = "/internal/v1/kv/sessions/";  // + 32 hex digits.
+constexpr std::string_view kPeerPages = "/internal/v1/kv/pages/";        // The same; POST.
 constexpr std::string_view kFormatHeader = "hearth-kv-format";  // wire_format() of the asker.
 constexpr std::string_view kOwnerHeader = "hearth-kv-owner";    // "1": take the session over.
 constexpr std::string_view kStoredHeader = "hearth-kv-stored";  // PushAnswer, in a 200 ...
@@ -34,6 +35,12 @@ class FrameWriter {
     enum class Part { kSession, kPages, kDone } part_ = Part::kSession;
 };
 
+// The body of a pull by names: 16 bytes each.
+constexpr std::size_t kNamesBytesMax = 1 << 20;
+std::string names_body(const std::vector<PageHash>& names);
+std::vector<PageHash> names_in(
+    std::string_view body);  // Bytes behind the last whole one: left out.
+
 struct PeerCredentials {
     std::string secret;  // Of the fleet; empty: only peers on this machine are spoken to.
     std::string format;  // wire_format()
@@ -49,7 +56,7 @@ class HttpTransport final : public Transport {
           page_bytes_(page_bytes),
           clock_(clock) {}
 
-    Task<Result<void>> pull(std::string peer, SessionKey key, std::string salt, FrameSink& sink,
+    Task<Result<void>> pull(std::string peer, PullQuestion question, FrameSink& sink,
                             std::chrono::milliseconds timeout) override;
     Task<Result<PushAnswer>> push(std::string peer, const HeldSession& held, bool owner,
                                   std::chrono::milliseconds timeout) override;

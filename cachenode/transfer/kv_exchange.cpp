@@ -56,6 +56,32 @@ std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key,
     return held;
 }
 
+std::optional<HeldSession> hold_pages(KvView& kv, const SessionKey& key, const std::string& salt,
+                                      std::span<const PageHash> names) {
+    HeldSession held;
+    held.lease = kv.tier.tree().peek(salt, names);
+    if (kv.tier.pages_available() < 0 || held.lease.tokens() == 0) return std::nullopt;
+    held.pages = held.lease.cached_pages();
+    held.session.key = key;
+    held.session.salt = salt;
+    for (const CachedPage& page : held.pages)
+        held.session.tokens.insert(held.session.tokens.end(), page.tokens.begin(),
+                                   page.tokens.end());
+    held.session.stored = std::ssize(held.session.tokens);
+    return held;
+}
+
+std::vector<PageHash> page_names(std::uint64_t model_fingerprint, const std::string& salt,
+                                 std::span<const engine::TokenId> tokens) {
+    std::vector<PageHash> names;
+    PageHash last = root_hash(model_fingerprint, salt);
+    for (; tokens.size() >= engine::kPageTokens; tokens = tokens.subspan(engine::kPageTokens)) {
+        last = chain_hash(last, tokens.first(engine::kPageTokens));
+        names.push_back(last);
+    }
+    return names;
+}
+
 bool forget_empty(KvView& kv, const SessionKey& key, const std::string& salt) {
     const SessionTurn* const last = kv.ledger.find(key, salt);
     if (last == nullptr) return true;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,12 @@ struct HeldSession {
 bool restore_session(KvView& kv, const SessionKey& key, const std::string& salt, KvView::Then then);
 // Nothing if the session is unknown here, holds nothing, or turns were promised its pages.
 std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key, const std::string& salt);
+// The same of the whole pages with these names, for a session that is unknown here.
+std::optional<HeldSession> hold_pages(KvView& kv, const SessionKey& key, const std::string& salt,
+                                      std::span<const PageHash> names);
+// Names of the whole pages of `tokens`, by which hold_pages() knows them.
+std::vector<PageHash> page_names(std::uint64_t model_fingerprint, const std::string& salt,
+                                 std::span<const engine::TokenId> tokens);
 // Forgets a session of which nothing is here any more; false: there is something.
 bool forget_empty(KvView& kv, const SessionKey& key, const std::string& salt);
 // Frees what only this session used, after its pages went elsewhere.

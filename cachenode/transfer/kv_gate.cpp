@@ -63,6 +63,17 @@ Task<std::shared_ptr<HeldSession>> KvGate::hold(SessionKey key, std::string salt
     co_return held ? std::move(*held) : nullptr;
 }
 
+Task<std::shared_ptr<HeldSession>> KvGate::hold_pages(SessionKey key, std::string salt,
+                                                      std::vector<PageHash> names) {
+    std::function<std::shared_ptr<HeldSession>(KvView&)> job = [this, key, salt,
+                                                                names](KvView& kv) {
+        auto held = hearth::hold_pages(kv, key, salt, names);
+        return held ? keep(std::move(*held)) : nullptr;
+    };
+    auto held = co_await ask(std::move(job));
+    co_return held ? std::move(*held) : nullptr;
+}
+
 Task<std::vector<std::pair<SessionKey, std::string>>> KvGate::sessions() {
     using Known = std::vector<std::pair<SessionKey, std::string>>;
     std::function<Known(KvView&)> job = [](KvView& kv) { return kv.ledger.known(); };

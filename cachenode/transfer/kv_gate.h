@@ -26,6 +26,9 @@ class KvGate {
 
     // Null: unknown, empty, or promised to turns. What only the disk has is read first.
     Task<std::shared_ptr<HeldSession>> hold(SessionKey key, std::string salt);
+    // Null: none of them is here, or they were promised to turns.
+    Task<std::shared_ptr<HeldSession>> hold_pages(SessionKey key, std::string salt,
+                                                  std::vector<PageHash> names);
     // Most recent first.
     Task<std::vector<std::pair<SessionKey, std::string>>> sessions();
     // The session went elsewhere.

@@ -2,6 +2,7 @@
 #include "cachenode/transfer/migrator.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 #include <exception>
 #include <limits>
@@ -48,8 +49,8 @@ class Migrator::Core {
     static Task<std::optional<NodeRecord>> heir_of(Self self, SessionKey key);
     static Task<Result<PushAnswer>> push(Self self, NodeRecord heir,
                                          std::shared_ptr<HeldSession> held, bool owner);
-    static Task<std::int64_t> fetch(Self self, SessionKey key, std::string salt, SessionHint& hint,
-                                    double prefill_tokens_per_s);
+    static Task<std::int64_t> fetch(Self self, TurnRequest& turn, double prefill_tokens_per_s);
+    static Task<Result<std::int64_t>> pull(Self self, TurnRequest& turn);
     static Task<void> copy_loop(Self self);
     static Task<void> copy(Self self, SessionKey key, std::string salt);
     static Task<Result<PushAnswer>> give(Self self, NodeRecord heir,
@@ -59,6 +60,7 @@ class Migrator::Core {
     static Task<bool> hand_over(Self self, SessionKey key, std::string salt, bool is_last);
     static Task<void> pause(asio::steady_timer& timer, std::chrono::milliseconds time);
     bool is_worth_it(std::int64_t tokens, double prefill_tokens_per_s);
+    void note_speed(std::int64_t bytes, double took_s);  // Of a pull.
 
     struct Waiting {
         SessionKey key;
@@ -137,43 +139,63 @@ bool Migrator::Core::is_worth_it(std::int64_t tokens, double prefill_tokens_per_
     return false;
 }
 
-Task<std::int64_t> Migrator::Core::fetch(Self self, SessionKey key, std::string salt,
-                                         SessionHint& hint, double prefill_tokens_per_s) {
+// By session, else by the names of the prompt's pages; how many tokens of it are here then.
+Task<Result<std::int64_t>> Migrator::Core::pull(Self self, TurnRequest& turn) {
+    PullQuestion question{*turn.session, turn.salt, {}};
+    Result<std::int64_t> stored = std::int64_t{0};
+    for (const bool by_names : {false, true}) {
+        if (by_names) {
+            const std::uint64_t model =
+                std::strtoull(self->options.fingerprint.c_str(), nullptr, 16);
+            question.names = page_names(model, turn.salt, turn.prompt);
+            if (question.names.empty()) break;
+        }
+        Arrival arrival(*self->parts.gate, question.key, question.salt);
+        const MonotonicNs begun = self->clock.now();
+        const Result<void> pulled = co_await self->parts.transport->pull(
+            turn.hint.holder, question, arrival, self->options.pull_timeout);
+        if (pulled) {
+            stored = co_await arrival.finish();
+        } else {
+            stored = pulled.error();
+        }
+        self->parts.metrics->received(arrival.bytes());
+        self->note_speed(arrival.bytes(), seconds(self->clock.now() - begun));
+        // A turn that only a router's old memory brought here leaves the session its holder's.
+        if (stored && turn.hint.moved_to.empty())
+            self->parts.publisher->holds(question.key, arrival.session()->epoch + 1, *stored);
+        if (stored || stored.error().code != ErrorCode::kNotFound) break;
+    }
+    co_return stored;
+}
+
+void Migrator::Core::note_speed(std::int64_t bytes, double took_s) {
+    if (bytes <= 0 || took_s <= 0) return;
+    // Of a small session the overhead is nearly all, and says nothing of the wire.
+    const double wire_s = std::max(took_s - kPullOverheadS, took_s / 10);
+    const double speed = static_cast<double>(bytes) / wire_s;
+    bytes_per_s = bytes_per_s > 0 ? 0.8 * bytes_per_s + 0.2 * speed : speed;
+}
+
+Task<std::int64_t> Migrator::Core::fetch(Self self, TurnRequest& turn,
+                                         double prefill_tokens_per_s) {
+    SessionHint& hint = turn.hint;
     if (hint.holder.empty() || self->stopped || self->pulls >= kPullsMax) co_return 0;
     if (!self->is_worth_it(hint.tokens, prefill_tokens_per_s)) {
         self->parts.metrics->declined();
         co_return 0;
     }
-    Arrival arrival(*self->parts.gate, key, salt);
-    const MonotonicNs begun = self->clock.now();
     ++self->pulls;
-    Result<void> pulled = co_await self->parts.transport->pull(hint.holder, key, salt, arrival,
-                                                               self->options.pull_timeout);
-    Result<std::int64_t> stored = std::int64_t{0};
-    if (pulled) stored = co_await arrival.finish();
+    const Result<std::int64_t> stored = co_await pull(self, turn);
     --self->pulls;
-    if (!stored) pulled = stored.error();
-    self->parts.metrics->done(TransferKind::kPull, pulled);
-    self->parts.metrics->received(arrival.bytes());
-    const double took_s = seconds(self->clock.now() - begun);
-    if (arrival.bytes() > 0 && took_s > 0) {
-        // Of a small session the overhead is nearly all, and says nothing of the wire.
-        const double wire_s = std::max(took_s - kPullOverheadS, took_s / 10);
-        const double speed = static_cast<double>(arrival.bytes()) / wire_s;
-        double& known = self->bytes_per_s;
-        known = known > 0 ? 0.8 * known + 0.2 * speed : speed;
-    }
-    if (!pulled) {
-        hint.was_corrupt = pulled.error().code == ErrorCode::kCorrupt;
-        // Nobody listens there: the node's record has not expired yet.
-        if (pulled.error().code == ErrorCode::kUnavailable) hint.node_alive = false;
-        log::warn("a session could not be pulled", {{"error", pulled.error().message}});
-        co_return 0;
-    }
-    // A turn that only a router's old memory brought here leaves the session its holder's.
-    if (hint.moved_to.empty())
-        self->parts.publisher->holds(key, arrival.session()->epoch + 1, *stored);
-    co_return *stored;
+    self->parts.metrics->done(TransferKind::kPull,
+                              stored ? Result<void>() : Result<void>(stored.error()));
+    if (stored) co_return *stored;
+    hint.was_corrupt = stored.error().code == ErrorCode::kCorrupt;
+    // Nobody listens there: the node's record has not expired yet.
+    if (stored.error().code == ErrorCode::kUnavailable) hint.node_alive = false;
+    log::warn("a session could not be pulled", {{"error", stored.error().message}});
+    co_return 0;
 }
 
 // Only the pages that the heir has not got from us before.
@@ -297,9 +319,8 @@ void Migrator::stop() {
     core_->next_round.cancel();
 }
 
-Task<std::int64_t> Migrator::fetch(SessionKey key, std::string salt, SessionHint& hint,
-                                   double prefill_tokens_per_s) {
-    return Core::fetch(core_, key, std::move(salt), hint, prefill_tokens_per_s);
+Task<std::int64_t> Migrator::fetch(TurnRequest& turn, double prefill_tokens_per_s) {
+    return Core::fetch(core_, turn, prefill_tokens_per_s);
 }
 
 void Migrator::turn_done(const SessionKey& key, const std::string& salt) {

@@ -42,10 +42,10 @@ class Migrator {
     void stop();
 
     // A turn has come whose session a live peer holds (hint.holder): brings its KV here, if that is
-    // faster than to compute it and within pull_timeout. Returns the tokens that are here now, and
-    // notes in the hint if what came was corrupt.
-    Task<std::int64_t> fetch(SessionKey key, std::string salt, SessionHint& hint,
-                             double prefill_tokens_per_s);
+    // faster than to compute it and within pull_timeout; where the peer has forgotten the session,
+    // the pages of this prompt that it has still. Returns the tokens that are here now, and notes
+    // in the hint if what came was corrupt. `turn` outlives the call.
+    Task<std::int64_t> fetch(TurnRequest& turn, double prefill_tokens_per_s);
     // A turn of the session ended here.
     void turn_done(const SessionKey& key, const std::string& salt);
     // Gives every session to its heir, the most recently used first, until `deadline`. Turns may

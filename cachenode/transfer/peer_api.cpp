@@ -46,23 +46,24 @@ bool PeerApi::trusts(const ServerExchange& exchange) const {
 Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
     const RequestHead& head = exchange.head();
     const std::string_view path = head.path;
-    const bool is_kv = path.starts_with(kPeerSessions);
-    const bool is_erase = path.starts_with(kPeerErase);
-    const std::string_view name = path.substr(is_kv      ? kPeerSessions.size()
-                                              : is_erase ? kPeerErase.size()
-                                                         : path.size());
-    const auto key = SessionKey::from_hex(name);
+    std::string_view what;
+    for (const std::string_view each : {kPeerSessions, kPeerPages, kPeerErase})
+        if (path.starts_with(each)) what = each;
+    const auto key = SessionKey::from_hex(what.empty() ? what : path.substr(what.size()));
+    const bool is_get = head.method == "GET", is_post = head.method == "POST";
     if (!trusts(exchange)) {
         co_await refuse(exchange, 403, "not_of_this_fleet");
     } else if (!key) {
         co_await refuse(exchange, 404, "unknown_url");
-    } else if (is_erase && head.method == "DELETE") {
+    } else if (what == kPeerErase && head.method == "DELETE") {
         co_await erase_session(exchange, *key);
-    } else if (!is_kv || (head.method != "GET" && head.method != "POST")) {
+    } else if (what == kPeerErase || (what == kPeerPages && !is_post) || (!is_get && !is_post)) {
         co_await refuse(exchange, 405, "method_not_allowed");
     } else if (head.find(kFormatHeader) != credentials_.format) {
         co_await refuse(exchange, 409, "other_format");
-    } else if (head.method == "GET") {
+    } else if (what == kPeerPages) {
+        co_await send_pages(exchange, *key);
+    } else if (is_get) {
         co_await send_session(exchange, *key);
     } else if (!takes_sessions) {
         co_await refuse(exchange, 503, "draining");
@@ -73,13 +74,35 @@ Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
 
 Task<void> PeerApi::send_session(ServerExchange& exchange, SessionKey key) {
     std::string salt(exchange.head().find(header::kTenant));
-    const std::shared_ptr<HeldSession> held = co_await parts_.gate->hold(key, std::move(salt));
+    auto held = co_await parts_.gate->hold(key, std::move(salt));
+    co_await send(exchange, std::move(held));
+}
+
+Task<void> PeerApi::send_pages(ServerExchange& exchange, SessionKey key) {
+    std::string body;
+    while (body.size() <= kNamesBytesMax) {
+        char piece[4'096];
+        const Result<std::size_t> bytes = co_await exchange.read_body_some(asio::buffer(piece));
+        if (!bytes) co_return;
+        if (*bytes == 0) break;
+        body.append(piece, *bytes);
+    }
+    if (body.size() > kNamesBytesMax) {
+        co_await refuse(exchange, 413, "too_many_names");
+        co_return;
+    }
+    std::string salt(exchange.head().find(header::kTenant));
+    auto held = co_await parts_.gate->hold_pages(key, std::move(salt), names_in(body));
+    co_await send(exchange, std::move(held));
+}
+
+Task<void> PeerApi::send(ServerExchange& exchange, std::shared_ptr<HeldSession> held) {
     if (held == nullptr) {
         parts_.metrics->done(TransferKind::kServed, make_error(ErrorCode::kNotFound, ""));
         co_await refuse(exchange, 404, "not_held");
         co_return;
     }
-    if (parts_.publisher) held->session.epoch = parts_.publisher->epoch(key);
+    if (parts_.publisher) held->session.epoch = parts_.publisher->epoch(held->session.key);
     FrameWriter frames(*held, parts_.gate->page_bytes());
     HeaderList fields{{"content-type", "application/octet-stream"}};
     Result<void> sent = co_await exchange.start_stream(200, std::move(fields), frames.bytes());

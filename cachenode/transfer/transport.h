@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "cachenode/transfer/kv_exchange.h"
 #include "common/base/result.h"
@@ -20,6 +21,12 @@ class FrameSink {
     virtual Task<Result<void>> arrived() = 0;
 };
 
+struct PullQuestion {
+    SessionKey key;
+    std::string salt;
+    std::vector<PageHash> names;  // Empty: of the session.
+};
+
 struct PushAnswer {
     std::int64_t stored = 0;  // Tokens of the session that the peer holds now, verified.
     std::int64_t pages = 0;   // Whole pages, if it lacks some before the first that was sent.
@@ -33,9 +40,11 @@ class Transport {
   public:
     virtual ~Transport() = default;
 
-    // What `peer` ("host:port") holds of the session, as frames into `sink`. kNotFound: nothing.
-    virtual Task<Result<void>> pull(std::string peer, SessionKey key, std::string salt,
-                                    FrameSink& sink, std::chrono::milliseconds timeout) = 0;
+    // What `peer` ("host:port") holds of the session, as frames into `sink`. With `names`: of the
+    // whole pages with these names, in their order, whether or not it knows the session. kNotFound:
+    // nothing.
+    virtual Task<Result<void>> pull(std::string peer, PullQuestion question, FrameSink& sink,
+                                    std::chrono::milliseconds timeout) = 0;
     // Frames of `held`, from its session's first_page on. `owner`: the peer is to own the session
     // from now on; else it keeps a replica.
     virtual Task<Result<PushAnswer>> push(std::string peer, const HeldSession& held, bool owner,

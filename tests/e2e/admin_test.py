@@ -1,10 +1,9 @@
 """The admin API and its commands over a real fleet: what they say is what then happens."""
 import json
 import os
-import socket
 import subprocess
 
-from fleet import BIN, Fleet, chat, check, metric, route, wait_until
+from fleet import BIN, Fleet, chat, check, metric, redis_command, route, wait_until
 
 
 def hearth(admin, *arguments, code=0):
@@ -85,16 +84,6 @@ def drains(fleet, router, admin):
     wait_until(lambda: state_at(admin_of(fleet, "second")) == "active", "the second router knows")
     fresh = {turn(router, f"fresh {number}")[0] for number in range(40)}
     check("node-2" in fresh, fresh)
-
-
-def redis_command(address, *words):
-    """One command; its answer, if that is one line of text or a number."""
-    host, port = address.rsplit(":", 1)
-    with socket.create_connection((host, int(port)), 5) as link:
-        link.sendall(b"*%d\r\n" % len(words) + b"".join(
-            b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words))
-        lines = link.recv(4096).decode().split("\r\n")
-    return lines[1] if lines[0].startswith("$") else lines[0][1:]
 
 
 def main():

@@ -6,6 +6,7 @@ import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -52,6 +53,16 @@ def request(address, method, path, body=None, headers=None, timeout=60):
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
         connection.close()
+
+
+def redis_command(address, *words):
+    """One command; its answer, if that is one line of text or a number."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 5) as link:
+        link.sendall(b"*%d\r\n" % len(words) + b"".join(
+            b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words))
+        lines = link.recv(4096).decode().split("\r\n")
+    return lines[1] if lines[0].startswith("$") else lines[0][1:]
 
 
 def chat(address, messages, session=None, **fields):

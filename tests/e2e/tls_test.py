@@ -1,4 +1,5 @@
-"""TLS on both sides: a Python client over HTTPS, a router, a node that asks the router who it is."""
+"""TLS on both sides: a Python client over HTTPS, a router, a node that asks the router who it is; and
+between nodes."""
 
 import http.client
 import json
@@ -7,7 +8,7 @@ import signal
 import ssl
 import subprocess
 
-from fleet import BIN, Fleet, check, skip, wait_until
+from fleet import BIN, Fleet, check, redis_command, skip, wait_until
 
 
 def openssl(*command, **options):
@@ -96,7 +97,53 @@ def reloads(fleet, router):
     check(refused(fleet, router, "next") is None, "a bad file took the certificate away")
 
 
+def ask(fleet, node, messages, session):
+    """A turn on a node that asks for a certificate; its reply and how much of it was cached."""
+    connection = connect(fleet, node, "ca")
+    connection._context.load_cert_chain(fleet.path("client.pem"), fleet.path("client.key"))
+    body = json.dumps({"model": "tiny", "messages": messages, "temperature": 0, "max_tokens": 12})
+    connection.request("POST", "/v1/chat/completions", body,
+                       {"content-type": "application/json", "hearth-session": f"{session:032x}"})
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    connection.close()
+    check(answer.status == 200, told)
+    return (told["choices"][0]["message"]["content"],
+            told["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+
+def between_nodes():
+    """KV is pulled over TLS from a node that asks for a certificate; a node that trusts another
+    authority gets none, and computes."""
+    with Fleet() as fleet:
+        fleet.tiny_model()
+        fleet.start_redis()
+        authority(fleet, "ca")
+        authority(fleet, "next")
+        certificate(fleet, "ca", "client")
+        nodes = {}
+        for name, trusted in (("north", "ca"), ("south", "ca"), ("stranger", "next")):
+            certificate(fleet, "ca", name)
+            nodes[name] = fleet.start_node(
+                name, "--tls-cert", fleet.path(name + ".pem"), "--tls-key", fleet.path(name + ".key"),
+                "--tls-client-ca", fleet.path("ca.pem"), "--tls-client-auth", "require",
+                "--peer-ca", fleet.path(trusted + ".pem"))
+        for session, name in enumerate(("south", "stranger"), 1):
+            messages = [{"role": "system", "content": f"You keep lighthouse {session} alone. " * 20},
+                        {"role": "user", "content": "Who are you?"}]
+            reply, _ = ask(fleet, nodes["north"], messages, session)
+            messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": "And?"}]
+            record = "hearth:{default}:session:" + f"{session:032x}"
+            wait_until(lambda: redis_command(fleet.redis, "EXISTS", record) == "1", "it is published")
+            got, cached = ask(fleet, nodes[name], messages, session)
+            expected, held = ask(fleet, nodes["north"], messages, session)
+            check(got == expected, f"{name}: {got!r} in place of {expected!r}")
+            check((cached > held - 70) == (name == "south"), f"{name} found {cached}, north {held}")
+        check("could not be pulled" in log_of(fleet, "stranger"), "the log says why")
+
+
 def main():
+    between_nodes()
     with Fleet() as fleet:
         fleet.tiny_model()
         authority(fleet, "ca")

@@ -13,7 +13,7 @@ import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-from fleet import Fleet, check, metric, request, wait_until  # noqa: E402
+from fleet import Fleet, check, metric, redis_command, request, wait_until  # noqa: E402
 
 HEAD = 64  # Of a frame, with its proof.
 
@@ -102,6 +102,26 @@ def wait_stored(node):
     wait_until(lambda: beats() > 0, "the store has the node")
 
 
+def by_names(fleet, holder):
+    """A holder that has forgotten a session still gives the pages of its prompt that it has."""
+    messages = [{"role": "system", "content": "You are the keeper of a lighthouse in the south. " * 20},
+                {"role": "user", "content": "Who are you?"}]
+    reply, _ = ask(holder, messages, 0x7001)
+    messages += [{"role": "assistant", "content": reply}, {"role": "user", "content": "And then?"}]
+    record = "hearth:{default}:session:" + f"{0x7001:032x}"
+    wait_until(lambda: redis_command(fleet.redis, "EXISTS", record) == "1", "the session is published")
+    # Another one, of which the store says the same and the holder knows nothing.
+    check(redis_command(fleet.redis, "COPY", record, record[:-4] + "7002") == "1", "copied")
+    taker = fleet.start_node("taker")
+    wait_stored(taker)
+    _, cached = ask(taker, messages, 0x7002)
+    check(cached > 200 and cached % 64 == 0, f"{cached} tokens came by the names of their pages")
+    _, cached = ask(taker, messages, 0x7003)
+    check(cached > 200, "they did not stay")
+    check(metric(holder, "hearth_transfer_sessions_total", 'kind="served"', 'result="ok"') > 0, "served")
+    print(f"{cached} tokens came by name")
+
+
 def main():
     proxy = FlippingProxy()
     with Fleet() as fleet:
@@ -152,6 +172,8 @@ def main():
             check(cached < 64, f"{name}: {cached} tokens were taken for good")  # The persona's first words.
             check(seen == 1, f"{name}: {seen} counted as corrupt")
         check(missed > 100 * corrupt, f"{missed} tokens booked as corrupt")
+        proxy.place = None
+        by_names(fleet, holder)
         print(f"{corrupt} places flipped, all seen; {missed:.0f} tokens booked as corrupt")
 
 

@@ -111,6 +111,36 @@ TEST(KvExchange, PagesThatAreThereNeedNotComeAgain) {
     EXPECT_EQ(empty.tier.tree().pages(), 0);
 }
 
+// Of a session that the peer does not know; names under another salt are other names.
+TEST(KvExchange, PagesGoByTheirNames) {
+    Node from(20), to(20);
+    from.play(kAnna, 1'000, 64 * 3 + 17);
+    std::vector<engine::TokenId> prompt;
+    for (engine::TokenId i = 0; i < 64 * 3 + 17; ++i) prompt.push_back(1'000 + i);
+    std::vector<PageHash> names = page_names(kModel, kSalt, prompt);
+    ASSERT_EQ(names.size(), 3u);
+    KvView source = from.kv(), target = to.kv();
+    EXPECT_FALSE(hold_pages(source, kOtto, "other", names));
+    EXPECT_FALSE(hold_pages(source, kOtto, kSalt, page_names(kModel, "other", prompt)));
+    EXPECT_FALSE(hold_pages(source, kOtto, kSalt, page_names(kModel + 1, kSalt, prompt)));
+    EXPECT_FALSE(hold_pages(source, kOtto, kSalt, {}));
+    std::vector<PageHash> gap = names;
+    gap.erase(gap.begin() + 1);
+    EXPECT_EQ(hold_pages(source, kOtto, kSalt, gap)->session.stored, 64);
+    auto held = hold_pages(source, kOtto, kSalt, names);
+    ASSERT_TRUE(held);
+    auto import = SessionImport::begin(target, held->session);
+    ASSERT_TRUE(import);
+    EXPECT_TRUE(import->take(target, sent(*held)));
+    EXPECT_EQ(import->finish(target), 64 * 3);
+    EXPECT_EQ(to.found(1'000, 64 * 3 + 17), 64 * 3);
+    held.reset();
+    import.reset();
+    EXPECT_EQ(from.tier.pages_available(), 20);  // No pin is left.
+    EXPECT_EQ(to.tier.pages_available(), 20);
+    from.tier.tree().check();
+}
+
 TEST(KvExchange, TooLittleRoomTakesThePrefix) {
     Node from(20), to(3);
     from.play(kAnna, 1'000, 64 * 5);
