@@ -186,6 +186,12 @@ void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine) 
             if (const auto copying = copies->lock()) copying->turn_done(key, salt);
         });
     };
+    observer.session_grown = [publish = publisher, &loop = io](
+                                 const SessionKey& key, std::int64_t turn, std::int64_t tokens) {
+        if (!publish) return;
+        asio::post(loop,
+                   [publish, key, turn, tokens] { publish->session_changed(key, tokens, turn); });
+    };
     const SchedulerOptions options = scheduler_options(config, fingerprint);
     scheduler = std::make_shared<Scheduler>(std::move(engine), prompts->tokenizer(), options, clock,
                                             std::move(observer));

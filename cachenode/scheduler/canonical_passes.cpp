@@ -38,11 +38,9 @@ void CanonicalPasses::advance(std::size_t pass, std::int32_t tokens, MonotonicNs
 void CanonicalPasses::end(Pass& pass, MonotonicNs now) {
     const CanonicalTurn& turn = pass.turn;
     pass.sequence->store_tail(use_of(turn, now));
-    if (turn.session) {
-        accounts_.stored_more(*turn.session, turn.salt, turn.turn, pass.sequence->computed());
-    }
-    const auto computed = static_cast<std::size_t>(pass.sequence->computed());
-    stored_(turn.salt, std::span(turn.tokens).first(computed));
+    const std::int64_t computed = pass.sequence->computed();
+    if (turn.session) accounts_.stored_more(*turn.session, turn.salt, turn.turn, computed);
+    stored_(turn, computed);
     pass.sequence.reset();
 }
 

@@ -30,9 +30,8 @@ struct CanonicalTurn {
 // Scheduler's thread. However a pass ends, what it has computed is in the tree and in the ledger.
 class CanonicalPasses {
   public:
-    // `stored`: told of the tokens whose KV a pass has left in the tree.
-    using Stored =
-        std::function<void(const std::string& salt, std::span<const engine::TokenId> tokens)>;
+    // `stored`: told how many of the turn's tokens have their KV in the tree when a pass has ended.
+    using Stored = std::function<void(const CanonicalTurn& turn, std::int64_t tokens)>;
     CanonicalPasses(DeviceTier& tier, Accounts& accounts, Stored stored)
         : tier_(tier), accounts_(accounts), stored_(std::move(stored)) {}
 

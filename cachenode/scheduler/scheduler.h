@@ -68,6 +68,8 @@ struct SchedulerStats {
 // block. A turn that ended before it was admitted reports no usage.
 struct SchedulerObserver {
     std::function<void(const TurnReport&)> turn_done;
+    // A canonical pass has ended: so many of the session's tokens have their KV here now.
+    std::function<void(const SessionKey&, std::int64_t turn, std::int64_t tokens)> session_grown;
     // `phase`: "prefill", "decode" or "mixed".
     std::function<void(double step_seconds, std::int64_t tokens, const char* phase)> step_done;
 };

@@ -71,8 +71,8 @@ class Scheduler::State {
                 {.verify = options.kv_verify, .ttl = options.kv_ttl}),
           accounts_(tokenizer, options),
           passes_(tier_, accounts_,
-                  [this](const std::string& salt, std::span<const TokenId> tokens) {
-                      write_behind(salt, tokens);
+                  [this](const CanonicalTurn& turn, std::int64_t tokens) {
+                      stored_more(turn, tokens);
                   }),
           restores_(tier_) {
         CHECK(options.sequences_max > 0 && options.queue_max > 0);
@@ -106,6 +106,7 @@ class Scheduler::State {
     Restores::Start begin_restore(Turn& turn);
     void write_behind(const std::string& salt, std::span<const TokenId> tokens);
     void write_rest();
+    void stored_more(const CanonicalTurn& turn, std::int64_t tokens);
     KvView view();
     bool admit_waiting();
     bool admit(Turn& turn);

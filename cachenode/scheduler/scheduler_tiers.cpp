@@ -115,6 +115,12 @@ void Scheduler::State::write_behind(const std::string& salt, std::span<const Tok
     unwritten_.push_back({salt, {tokens.begin(), tokens.end()}});
 }
 
+void Scheduler::State::stored_more(const CanonicalTurn& turn, std::int64_t tokens) {
+    write_behind(turn.salt, std::span(turn.tokens).first(static_cast<std::size_t>(tokens)));
+    if (turn.session && observer_.session_grown)
+        observer_.session_grown(*turn.session, turn.turn, tokens);
+}
+
 // What found the queue full, oldest first: it would be evicted first.
 void Scheduler::State::write_rest() {
     while (disk_ != nullptr && !unwritten_.empty() && disk_->has_room()) {

@@ -21,6 +21,16 @@ std::span<const engine::TokenId> first(const std::vector<engine::TokenId>& token
     return std::span(tokens).first(static_cast<std::size_t>(count));
 }
 
+// Whether a restore would read anything behind the lease's pages.
+bool disk_has_more(const KvView& kv, const PrefixTree::Lease& lease,
+                   std::span<const engine::TokenId> wanted) {
+    if (kv.disk == nullptr || lease.tokens() == std::ssize(wanted)) return false;
+    const auto found =
+        kv.disk->find(lease.end(), wanted.subspan(lease.pages().size() * engine::kPageTokens));
+    return !found.empty() && static_cast<std::int64_t>(found.back().first + found.back().tokens) >
+                                 lease.tail_tokens();
+}
+
 }  // namespace
 
 bool restore_session(KvView& kv, const SessionKey& key, const std::string& salt,
@@ -44,6 +54,7 @@ std::optional<HeldSession> hold_session(KvView& kv, const SessionKey& key,
     if (kv.tier.pages_available() < 0 || held.lease.tokens() == 0) return std::nullopt;
     held.pages = held.lease.cached_pages();
     held.is_busy = kv.is_busy && kv.is_busy(key);
+    held.has_more = disk_has_more(kv, held.lease, first(last->tokens, last->stored));
     WireSession& session = held.session;
     session.key = key;
     session.salt = salt;
@@ -86,7 +97,9 @@ bool forget_empty(KvView& kv, const SessionKey& key, const std::string& salt) {
     const SessionTurn* const last = kv.ledger.find(key, salt);
     if (last == nullptr) return true;
     if (kv.is_busy && kv.is_busy(key)) return false;
-    if (kv.tier.tree().peek(salt, first(last->tokens, last->stored)).tokens() > 0) return false;
+    const auto wanted = first(last->tokens, last->stored);
+    const PrefixTree::Lease here = kv.tier.tree().peek(salt, wanted);
+    if (here.tokens() > 0 || disk_has_more(kv, here, wanted)) return false;
     kv.ledger.erase(key, salt);
     return true;
 }

@@ -19,7 +19,8 @@ struct HeldSession {
     WireSession session;
     std::vector<CachedPage> pages;  // From the first one on; the last may be short.
     PrefixTree::Lease lease;
-    bool is_busy = false;  // A turn of it runs or waits: there will be more.
+    bool is_busy = false;   // A turn of it runs or waits: there will be more.
+    bool has_more = false;  // On the disk, and no room for it in memory now.
 };
 
 // Brings back what only the disk has of a session; false: nothing, then `then` is not called.

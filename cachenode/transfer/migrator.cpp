@@ -253,8 +253,8 @@ Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt
         co_return false;
     }
     if (held->is_busy) co_return false;  // Its pages are there; what its turn adds follows.
-    // The heir has no room for all of it now: it may pull the rest, or have room next time.
-    if (pushed->stored < held->session.stored && !is_last) co_return false;
+    // No room for all of it, here or there: next time there may be.
+    if ((held->has_more || pushed->stored < held->session.stored) && !is_last) co_return false;
     // Verified there; now it is the heir's for routers too, and only then our copy goes.
     SessionRecord record;
     record.node_id = heir->node_id;

@@ -80,7 +80,12 @@ Task<Result<SessionRecord>> MemoryStore::claim_session(const SessionKey& key,
     const std::lock_guard lock(mutex_);
     Entry<SessionRecord>& entry = alive(key);
     const bool held = !entry.value.node_id.empty() && entry.value.epoch >= record.epoch;
-    if (!held) put(entry, record, expiry(clock_, ttl));
+    if (!held) {
+        const SessionRecord last = entry.value;
+        put(entry, record, expiry(clock_, ttl));
+        if (last.tokens > 0 && last.node_id == record.from_node)
+            entry.value.from_tokens = last.tokens;
+    }
     co_return entry.value;
 }
 

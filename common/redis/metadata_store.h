@@ -32,7 +32,8 @@ class MetadataStore {
                                                std::chrono::milliseconds ttl) = 0;
     virtual Task<Result<std::optional<SessionRecord>>> find_session(const SessionKey& key) = 0;
     // Find and publish in one atomic step, for routers that race: `record` becomes the session's if
-    // there is none or one of a lower epoch. Gives the one that stands then.
+    // there is none or one of a lower epoch; its from_tokens become what from_node has published,
+    // if it has. Gives the one that stands then.
     virtual Task<Result<SessionRecord>> claim_session(const SessionKey& key,
                                                       const SessionRecord& record,
                                                       std::chrono::milliseconds ttl) = 0;

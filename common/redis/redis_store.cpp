@@ -44,14 +44,19 @@ constexpr std::string_view kPublishSession =
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
     "return 1";
 
-// Unless Redis holds the same epoch or a higher one. Answers with the record that stands.
+// Unless Redis holds the same epoch or a higher one. What the claim says of the tokens that its
+// last node holds gives way to what that node said. Answers with the record that stands.
 // KEYS: record; ARGV: epoch, ttl ms, then field, value, ...
 constexpr std::string_view kClaimSession =
     "local kind = redis.call('TYPE', KEYS[1]).ok "
     "if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end "
     "local held = tonumber(redis.call('HGET', KEYS[1], 'epoch')) "
     "if held and held >= tonumber(ARGV[1]) then return redis.call('HGETALL', KEYS[1]) end "
+    "local last = redis.call('HMGET', KEYS[1], 'node_id', 'tokens') "
     "redis.call('HSET', KEYS[1], unpack(ARGV, 3)) "
+    "local from = redis.call('HGET', KEYS[1], 'from_node') "
+    "if from and from ~= '' and from == last[1] and (tonumber(last[2]) or 0) > 0 then "
+    "redis.call('HSET', KEYS[1], 'from_tokens', last[2]) end "
     "redis.call('PEXPIRE', KEYS[1], ARGV[2]) "
     "return redis.call('HGETALL', KEYS[1])";
 

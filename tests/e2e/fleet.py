@@ -56,12 +56,14 @@ def request(address, method, path, body=None, headers=None, timeout=60):
 
 
 def redis_command(address, *words):
-    """One command; its answer, if that is one line of text or a number."""
+    """One command; its answer, if that is one line of text or a number, or a list of such texts."""
     host, port = address.rsplit(":", 1)
     with socket.create_connection((host, int(port)), 5) as link:
         link.sendall(b"*%d\r\n" % len(words) + b"".join(
             b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words))
-        lines = link.recv(4096).decode().split("\r\n")
+        lines = link.recv(1 << 20).decode().split("\r\n")
+    if lines[0].startswith("*"):
+        return lines[2::2]
     return lines[1] if lines[0].startswith("$") else lines[0][1:]
 
 

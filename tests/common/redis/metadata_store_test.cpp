@@ -206,6 +206,28 @@ TEST_P(MetadataStoreTest, AHigherEpochIsNotOverwritten) {
     EXPECT_EQ(owner(kKey), "d/10");
 }
 
+TEST_P(MetadataStoreTest, AClaimTakesTheSessionUnderAHigherEpochOnly) {
+    const auto claim = [&](const std::string& node, std::int64_t epoch, const std::string& from,
+                           std::int64_t from_tokens) {
+        SessionRecord wanted{node, "g1", epoch, 0, 0, "device"};
+        wanted.from_node = from;
+        wanted.from_tokens = from_tokens;
+        auto stands = run(store().claim_session(kKey, wanted, kLong));
+        EXPECT_TRUE(stands.ok());
+        return stands ? *stands : SessionRecord{};
+    };
+    EXPECT_EQ(claim("a", 1, "", 0).node_id, "a");
+    EXPECT_EQ(claim("b", 1, "", 0).node_id, "a") << "whoever came first";
+    publish(kKey, "a", 1);
+    EXPECT_EQ(claim("b", 1, "a", 7).tokens, 100) << "served meanwhile";
+    // What the node has published of its tokens is better than what a router remembers.
+    EXPECT_EQ(claim("b", 2, "a", 7).from_tokens, 100);
+    EXPECT_EQ(owner(kKey), "b/2");
+    EXPECT_EQ(claim("c", 3, "b", 50).from_tokens, 50) << "b has published nothing";
+    publish(kKey, "c", 3);
+    EXPECT_EQ(claim("d", 4, "x", 9).from_tokens, 9) << "c's tokens are not x's";
+}
+
 TEST_P(MetadataStoreTest, SessionsExpireAndThenAnyEpochIsNew) {
     publish(kKey, "a", 5, kShort);
     publish(kOther, "a", 5);
