@@ -93,12 +93,49 @@ std::string clock_time(double unix_ms) {
     return text;
 }
 
+// Why a turn found less than it could have, and where its prompt left the session's last turn.
+std::string why_missed(const json::object& turn) {
+    std::string out;
+    if (const json::value* missed = turn.if_contains("missed"); missed && missed->is_object()) {
+        for (const auto& [reason, tokens] : missed->as_object())
+            out += (out.empty() ? "" : ", ") + json::serialize(tokens) + " " + std::string(reason);
+    }
+    if (const json::value* at = turn.if_contains("diverged_at"); at && at->is_int64())
+        out += (out.empty() ? "" : "; ") + std::string("leaves the last turn at token ") +
+               std::to_string(at->get_int64());
+    return out.empty() ? "-" : out;
+}
+
+void show_node_turns(const json::object& answer) {
+    const json::value* nodes = answer.if_contains("nodes");
+    if (nodes == nullptr || !nodes->is_array() || nodes->as_array().empty()) return;
+    std::printf("\n%-16s %6s %9s %8s %8s %9s  %s\n", "KV found on", "turn", "ago s", "prompt",
+                "cached", "reusable", "missed");
+    for (const json::value& entry : nodes->as_array()) {
+        const json::object& node = entry.as_object();
+        const std::string name = text_at(node, "node");
+        const json::value* turns = node.if_contains("turns");
+        if (turns == nullptr || !turns->is_array()) {
+            std::printf("%-16s %s\n", name.c_str(), text_at(node, "error").c_str());
+            continue;
+        }
+        for (const json::value& each : turns->as_array()) {
+            const json::object& turn = each.as_object();
+            std::printf("%-16s %6.0f %9.1f %8.0f %8.0f %9.0f  %s\n", name.c_str(),
+                        number_at(turn, "turn"), number_at(turn, "age_ms") / 1e3,
+                        number_at(turn, "prompt_tokens"), number_at(turn, "cached_tokens"),
+                        number_at(turn, "reusable_tokens"), why_missed(turn).c_str());
+        }
+    }
+}
+
 void show_session(const json::object& answer) {
     if (const json::value* placement = answer.if_contains("placement"))
         show_placement(placement->as_object());
     const json::value* turns = answer.if_contains("turns");
     if (turns == nullptr || !turns->is_array() || turns->as_array().empty()) {
         std::printf("\nno turn of it was seen by this router\n");
+        show_node_turns(answer);
         return;
     }
     std::printf("\n%-21s %-16s %-8s %6s %8s %12s %10s  %s\n", "ended", "node", "why", "status",
@@ -111,6 +148,7 @@ void show_session(const json::object& answer) {
                     text_at(turn, "attempts").c_str(), number_at(turn, "first_byte_ms"),
                     number_at(turn, "total_ms"), text_at(turn, "request_id").c_str());
     }
+    show_node_turns(answer);
 }
 
 }  // namespace
@@ -134,8 +172,8 @@ void add_explain(CLI::App& app, int& exit_code) {
 
 void add_sessions(CLI::App& app, int& exit_code) {
     auto flags = std::make_shared<SessionFlags>();
-    CLI::App* sub =
-        app.add_subcommand("sessions", "A session's placement and its last turns on this router");
+    CLI::App* sub = app.add_subcommand(
+        "sessions", "A session's placement, its last turns, and what of its KV they found");
     add_session_flags(*sub, *flags);
     sub->footer("Example:\n  hearth sessions chat-42 --source header");
     sub->callback([flags, &exit_code] {

@@ -15,6 +15,8 @@
 
 namespace hearth {
 
+class TurnLog;
+
 struct KvView {
     DeviceTier& tier;
     SessionLedger& ledger;
@@ -30,6 +32,7 @@ struct KvView {
     // Stores a prefix's pages on the disk too, in time. Empty: there is no disk.
     std::function<void(const std::string& salt, std::span<const engine::TokenId> tokens)>
         write_behind = {};
+    TurnLog* turns = nullptr;  // Null: none is kept.
     // A turn of the session runs or waits here. Empty: none does.
     std::function<bool(const SessionKey& session)> is_busy = {};
 };

@@ -53,7 +53,9 @@ TurnUsage Accounts::admit(const TurnRequest& request, const FoundPrefix& found,
     TurnUsage usage;
     if (question.last != nullptr) {
         const std::span<const engine::TokenId> left = question.last->tokens;
-        usage.shortfall_tokens = std::ssize(left) - common_prefix_tokens(prompt, left);
+        const std::int64_t common = common_prefix_tokens(prompt, left);
+        usage.shortfall_tokens = std::ssize(left) - common;
+        if (usage.shortfall_tokens > 0) usage.diverged_at = common;
     }
     if (request.session && question.history_tokens > 0 && ghosts_.samples(*request.session)) {
         counters_.ghost_prompt_tokens += size;

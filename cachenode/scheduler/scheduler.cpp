@@ -175,6 +175,7 @@ bool Scheduler::State::admit(Turn& turn) {
     found.was_corrupt = turn.was_corrupt || turn.sequence->met_corruption();
     found.was_dearer = turn.was_dearer;
     turn.usage = accounts_.admit(request, found, tier_.tree());
+    if (request.session) turns_.add(*request.session, {turn.number, clock_.now(), turn.usage});
     if (request.cache_write && options_.cache) turn.usage.cache_write_tokens = prompt - cached;
     turn.reply.emplace(tokenizer_, request);
     return true;

@@ -20,6 +20,7 @@
 #include "cachenode/scheduler/scheduler.h"
 #include "cachenode/scheduler/sequence.h"
 #include "cachenode/scheduler/stored_turn.h"
+#include "cachenode/scheduler/turn_log.h"
 #include "common/base/check.h"
 
 namespace hearth {
@@ -137,6 +138,7 @@ class Scheduler::State {
     Inbox inbox_;
     DeviceTier tier_;  // Before everything that holds its pages.
     Accounts accounts_;
+    TurnLog turns_;
     std::deque<std::unique_ptr<Turn>> waiting_;    // First come, first served.
     std::deque<std::unique_ptr<Turn>> restoring_;  // Their pages are being read.
     std::deque<std::unique_ptr<Turn>> running_;    // In order of admission.

@@ -79,6 +79,7 @@ bool Scheduler::State::take_restored() {
 
 KvView Scheduler::State::view() {
     KvView view{tier_, accounts_.ledger(), disk_.get(), clock_.now()};
+    view.turns = &turns_;
     view.is_busy = [this](const SessionKey& session) {
         for (const auto* list : {&running_, &waiting_, &restoring_})
             for (const auto& turn : *list)

@@ -31,6 +31,7 @@ struct TurnUsage {
     std::int64_t cached_tokens = 0;  // device + disk + peer
     // Of the session's stored last turn, what this prompt does not go on with; -1 = none is known.
     std::int64_t shortfall_tokens = -1;
+    std::int64_t diverged_at = -1;  // Where it leaves that turn; -1 = it goes on with all of it.
     std::int64_t disk_tokens = 0, peer_tokens = 0;
     std::int64_t cache_write_tokens = 0;  // Of the prompt, computed and kept.
     std::int64_t completion_tokens = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cachenode/scheduler/turn_log.h"
 #include "common/base/check.h"
 #include "engine/model/kv_layout.h"
 
@@ -208,6 +209,7 @@ ErasedSession erase_session(KvView& kv, const SessionKey& key) {
         kv.ledger.erase(session, salt);
         ++out.salts;
     }
+    if (kv.turns != nullptr) kv.turns->erase(key);
     out.pages = kv.tier.tree().erase(session_tag(key));
     if (kv.disk != nullptr) out.disk_pages = kv.disk->erase(session_tag(key));
     out.bytes =

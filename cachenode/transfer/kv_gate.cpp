@@ -1,7 +1,33 @@
 // Jobs to the scheduler's thread, and their answers back.
 #include "cachenode/transfer/kv_gate.h"
 
+#include "cachenode/scheduler/turn_log.h"
+
 namespace hearth {
+namespace {
+
+std::string turns_text(const std::vector<LoggedTurn>& turns, MonotonicNs now) {
+    std::string out = "{\"turns\":[";
+    for (const LoggedTurn& turn : turns) {
+        const TurnUsage& usage = turn.usage;
+        if (out.back() == '}') out += ',';
+        out +=
+            "{\"turn\":" + std::to_string(turn.number) +
+            ",\"age_ms\":" + std::to_string((now - turn.at) / kMs) +
+            ",\"prompt_tokens\":" + std::to_string(usage.prompt_tokens) +
+            ",\"cached_tokens\":" + std::to_string(usage.cached_tokens) +
+            ",\"reusable_tokens\":" + std::to_string(usage.reusable_tokens) + ",\"diverged_at\":" +
+            (usage.diverged_at < 0 ? "null" : std::to_string(usage.diverged_at)) + ",\"missed\":{";
+        for (const auto& [reason, tokens] : usage.missed) {
+            if (out.back() != '{') out += ',';
+            out += '"' + reason + "\":" + std::to_string(tokens);
+        }
+        out += "}}";
+    }
+    return out + "]}";
+}
+
+}  // namespace
 
 template <typename T>
 Task<std::optional<T>> KvGate::ask(std::function<T(KvView&)> job) {
@@ -87,6 +113,14 @@ Task<void> KvGate::release(std::shared_ptr<HeldSession> held) {
         return true;
     };
     (void)co_await ask(std::move(job));
+}
+
+Task<std::string> KvGate::turns(SessionKey key) {
+    std::function<std::string(KvView&)> job = [key](KvView& kv) {
+        return turns_text(kv.turns == nullptr ? std::vector<LoggedTurn>{} : kv.turns->find(key),
+                          kv.now);
+    };
+    co_return (co_await ask(std::move(job))).value_or("{\"turns\":[]}");
 }
 
 Task<bool> KvGate::forget_empty(SessionKey key, std::string salt) {

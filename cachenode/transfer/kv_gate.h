@@ -33,6 +33,8 @@ class KvGate {
     Task<std::vector<std::pair<SessionKey, std::string>>> sessions();
     // The session went elsewhere.
     Task<void> release(std::shared_ptr<HeldSession> held);
+    // As JSON: {"turns":[...]}, the oldest first, as the admin API gives it on.
+    Task<std::string> turns(SessionKey key);
     Task<bool> forget_empty(SessionKey key, std::string salt);
     Task<ErasedSession> erase(SessionKey key);
 

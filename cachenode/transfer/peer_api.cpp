@@ -57,6 +57,8 @@ Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
         co_await refuse(exchange, 404, "unknown_url");
     } else if (what == kPeerErase && head.method == "DELETE") {
         co_await erase_session(exchange, *key);
+    } else if (what == kPeerErase && is_get) {
+        co_await tell_turns(exchange, *key);
     } else if (what == kPeerErase || (what == kPeerPages && !is_post) || (!is_get && !is_post)) {
         co_await refuse(exchange, 405, "method_not_allowed");
     } else if (head.find(kFormatHeader) != credentials_.format) {
@@ -158,6 +160,12 @@ void PeerApi::adopted(const WireSession& session, std::int64_t stored, bool owne
     if (!parts_.publisher) return;
     parts_.publisher->holds(session.key, session.epoch + 1, stored);
     if (owner) parts_.publisher->session_changed(session.key, stored, session.turn);
+}
+
+Task<void> PeerApi::tell_turns(ServerExchange& exchange, SessionKey key) {
+    std::string text = co_await parts_.gate->turns(key);
+    HeaderList fields;
+    co_await answer(exchange, 200, std::move(fields), std::move(text));
 }
 
 Task<void> PeerApi::erase_session(ServerExchange& exchange, SessionKey key) {

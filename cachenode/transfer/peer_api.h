@@ -35,6 +35,7 @@ class PeerApi {
     Task<void> send_pages(ServerExchange& exchange, SessionKey key);
     Task<void> send(ServerExchange& exchange, std::shared_ptr<HeldSession> held);
     Task<void> accept_session(ServerExchange& exchange, SessionKey key);
+    Task<void> tell_turns(ServerExchange& exchange, SessionKey key);
     Task<void> erase_session(ServerExchange& exchange, SessionKey key);
     void adopted(const WireSession& session, std::int64_t stored, bool owner);
 

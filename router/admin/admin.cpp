@@ -10,6 +10,7 @@
 #include "router/admin/console.h"
 #include "router/admin/drains.h"
 #include "router/admin/erase.h"
+#include "router/admin/node_turns.h"
 #include "router/admin/query.h"
 #include "router/admin/requests.h"
 #include "router/admin/views.h"
@@ -173,9 +174,11 @@ Task<void> get_session(Call& call) {
         co_return;
     }
     const Explanation explanation = co_await explain(call.core, *session);
+    json::array nodes = co_await node_turns(call.core, *session);
     json::object body{{"session", session->hex()},
                       {"placement", view(explanation, "")},
-                      {"turns", view(call.core->decisions.find(*session))}};
+                      {"turns", view(call.core->decisions.find(*session))},
+                      {"nodes", std::move(nodes)}};
     co_await answer(call, std::move(body));
 }
 

@@ -54,6 +54,28 @@ def reloads(fleet, router, admin):
     check(turn(router, "after a bad file")[0] == "", "a bad file changed settings")
 
 
+def tells_why(fleet, router, admin):
+    """What a session's turns found, and where an edited prompt left what was there."""
+    messages = [{"role": "system", "content": "You keep a lighthouse. " * 20},
+                {"role": "user", "content": "Who are you?"}]
+    answer, _ = chat(router, messages, "why", max_tokens=8)
+    messages += [{"role": "assistant", "content": answer["choices"][0]["message"]["content"]},
+                 {"role": "user", "content": "And then?"}]
+    _, headers = chat(router, messages, "why", max_tokens=8)
+    messages[1]["content"] = "Who were you?"
+    chat(router, messages, "why", max_tokens=8)
+    told = json.loads(hearth(admin, "sessions", "why", "--source", "header", "--json"))["nodes"]
+    check([node["node"] for node in told] == [route(headers)["node"]], told)
+    first, second, third = told[0]["turns"]
+    check(first["turn"] == 1 and first["cached_tokens"] < 64 and first["diverged_at"] is None, first)
+    check(second["turn"] == 2 and second["missed"] == {} and second["diverged_at"] is None, second)
+    check(second["cached_tokens"] >= second["reusable_tokens"] > 250, second)
+    check(250 < third["diverged_at"] < first["prompt_tokens"], (first, third))
+    said = hearth(admin, "sessions", "why", "--source", "header")
+    check(f"leaves the last turn at token {third['diverged_at']}" in said, said)
+    check("lighthouse" not in said, "a prompt is shown")
+
+
 def drains(fleet, router, admin):
     """A drained node gets nothing more from any router, though Redis forgets; then it serves again."""
     second = fleet.start_router("second")
@@ -101,6 +123,7 @@ def main():
         check(abs(told["sessions_moved"] - 1 / 3) < 0.02, f"what-if: {told}")
         check("node-9" in hearth(admin, "what-if", "--remove", "node-9", code=2), "unknown node")
         check(hearth(admin, "log-level", "debug").strip() == "debug", "log level")
+        tells_why(fleet, router, admin)
         drains(fleet, router, admin)
         reloads(fleet, router, admin)
 
