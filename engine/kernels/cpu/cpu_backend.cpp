@@ -212,8 +212,10 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
         reserve_scratch(static_cast<std::size_t>(packed.groups) * kPanelGroupBytes);
     }
     // The panel that this thread is likely to take next; after the last ones, the next matrix.
-    const std::ptrdiff_t ahead = static_cast<std::ptrdiff_t>(packed.groups) * kPanelGroupBytes *
-                                 std::min(pool_.threads(), panels);
+    const bool is_int4 = packed.nibbles != nullptr;
+    const std::uint8_t* first = is_int4 ? packed.nibbles : packed.bytes;
+    const std::int32_t lines = is_int4 ? kBlocksPerPanel / 2 : kBlocksPerPanel;
+    const std::ptrdiff_t panel_bytes = static_cast<std::ptrdiff_t>(packed.groups) * lines * 64;
     pool_.run(panels * chunks, [&](std::int32_t task, std::int32_t worker) {
         auto* scratch = reinterpret_cast<std::uint8_t*>(scratch_of(worker));
         const std::int32_t block = task / chunks * kBlocksPerPanel;
@@ -225,7 +227,8 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
                          .block_end = std::min(blocks, block + kBlocksPerPanel),
                          .row_begin = row,
                          .row_end = std::min(rows, row + kRowsPerPanel),
-                         .ahead = row == 0 ? ahead : 0,
+                         .ahead = first + (task / chunks + pool_.threads()) * panel_bytes,
+                         .ahead_lines = row == 0 ? lines : 0,
                          .scratch = scratch});
     });
 }

@@ -33,7 +33,9 @@ struct MatmulTask {
     const MatmulOut* out;
     std::int32_t block_begin, block_end;
     std::int32_t row_begin, row_end;
-    std::ptrdiff_t ahead;   // Bytes from weights used to weights to ask memory for; 0 = none.
+    // The panel to ask memory for meanwhile: so many lines of 64 bytes for each group; 0 = none.
+    const std::uint8_t* ahead;
+    std::int32_t ahead_lines;
     std::uint8_t* scratch;  // For int4: room for the blocks as int8, 64-byte aligned; else null.
 };
 

@@ -12,15 +12,14 @@ HEARTH_INLINE Ints without_offset(const Ints& acc, std::int32_t row_sum) {
     return kFlip == 0 ? acc : minus_wrapping(acc, row_sum * 128);
 }
 
-// A row tile's share of the lines to ask memory for: those of a panel of four blocks, spread evenly
-// over the products of all tiles that use the panel before it.
-HEARTH_INLINE Ahead ahead_of(const MatmulTask& task, const std::uint8_t* w, std::int32_t tile,
-                             std::int32_t tiles) {
-    if (task.ahead == 0) return {};
-    const std::int32_t every = 4 / tiles;
-    const std::int32_t by_span = (4 * kAheadSpan + tiles - 1) / tiles;
+// A row tile's share of the lines to ask memory for, spread evenly over the products of all tiles
+// of the panel.
+HEARTH_INLINE Ahead ahead_of(const MatmulTask& task, std::int32_t tile, std::int32_t tiles) {
+    if (task.ahead_lines == 0) return {};
+    const std::int32_t every = task.ahead_lines / tiles;
+    const std::int32_t by_span = (task.ahead_lines * kAheadSpan + tiles - 1) / tiles;
     const std::ptrdiff_t share = task.w->groups / kAheadSpan * by_span * 64;
-    return {w + task.ahead + tile * share, every, by_span - every * kAheadSpan};
+    return {task.ahead + tile * share, every, by_span - every * kAheadSpan};
 }
 
 template <std::int32_t kRows, std::int32_t kBlocks>
@@ -57,10 +56,9 @@ template <std::int32_t kBlocks>
 HEARTH_INLINE void matmul_blocks(const MatmulTask& task, std::int32_t block) {
     const std::int32_t rows = task.row_end - task.row_begin;
     const std::int32_t tiles = (rows + kTileRows - 1) / kTileRows;
-    const std::uint8_t* w = block_of(*task.w, block * kLanes);
     for (std::int32_t tile = 0, from = 0; tile < tiles; ++tile) {
         const std::int32_t to = rows * (tile + 1) / tiles;
-        const Ahead ahead = kBlocks == 4 ? ahead_of(task, w, tile, tiles) : Ahead{};
+        const Ahead ahead = kBlocks == 4 ? ahead_of(task, tile, tiles) : Ahead{};
         matmul_rows<kTileRows, kBlocks>(task, to - from, task.row_begin + from, block, ahead);
         from = to;
     }
