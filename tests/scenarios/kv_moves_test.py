@@ -19,11 +19,16 @@ HEARTBEAT = ("--heartbeat-ms", "100ms")
 SHAPE = {"layers": 4, "heads": 2, "kv_heads": 2, "head_dim": 64}
 
 
+def ample(sessions):
+    """Memory that holds all of them, wherever they go."""
+    return f"{max(64, 4 * sessions)}MiB"
+
+
 def reference(turns, sessions=SESSIONS):
     """What one node that never fails replies and finds again."""
     with Fleet() as fleet:
         fleet.tiny_model(**SHAPE)
-        chats = Chats(fleet.start_node("alone", "--kv-memory", "512MiB"), sessions)
+        chats = Chats(fleet.start_node("alone", "--kv-memory", ample(sessions)), sessions)
         for turn in range(turns):
             chats.round(turn)
             if turn == 1:
@@ -34,8 +39,8 @@ def reference(turns, sessions=SESSIONS):
 class Moves(Fleet):
     """Nodes with peers, a router, and chats in play."""
 
-    def begin(self, *flags, sessions=SESSIONS, disk=False):
-        self.flags = (*HEARTBEAT, *flags)
+    def begin(self, *flags, sessions=SESSIONS, memory=None, disk=False):
+        self.flags = (*HEARTBEAT, "--kv-memory", memory or ample(sessions), *flags)
         self.tiny_model(**SHAPE)
         self.start_redis()
         for n in range(NODES):
@@ -138,8 +143,7 @@ def scale(ideal):
 def drained(ideal):
     """An operator's drain hands over what memory has and what only the disk has, while chats go on."""
     with Moves() as fleet:
-        fleet.begin("--kv-memory", str(int(ideal.bytes * 0.6 / NODES)), sessions=ideal.sessions,
-                    disk=True)
+        fleet.begin(sessions=ideal.sessions, memory=str(int(ideal.bytes * 0.6 / NODES)), disk=True)
         fleet.rounds(2)
         node = max((f"node-{n}" for n in range(NODES)),
                    key=lambda n: metric(fleet.address[n], "hearth_cache_sessions"))
