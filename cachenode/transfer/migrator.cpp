@@ -24,7 +24,8 @@ constexpr std::int64_t kPullsMax = 16;      // At once; beyond, turns compute.
 // A turn's canonical pass runs right after it; what it adds should go along.
 constexpr MonotonicNs kSettle = 50 * kMs;
 constexpr double kPullOverheadS = 0.002;
-constexpr std::chrono::milliseconds kDrainPause{500};  // Between rounds of an operator's drain.
+// Between rounds of an operator's drain; longer while the heirs have no room.
+constexpr std::chrono::milliseconds kDrainPause{500}, kDrainPauseMax{4'000};
 constexpr MonotonicNs kNever = std::numeric_limits<MonotonicNs>::max();
 
 Result<void> outcome(const Result<PushAnswer>& pushed) {
@@ -56,7 +57,8 @@ class Migrator::Core {
     static Task<Result<PushAnswer>> give(Self self, NodeRecord heir,
                                          std::shared_ptr<HeldSession> held, bool owner);
     static Task<void> drain_loop(Self self);
-    static Task<void> hand_off(Self self, MonotonicNs deadline, bool by_operator);
+    // Returns how many sessions have gone.
+    static Task<std::int64_t> hand_off(Self self, MonotonicNs deadline, bool by_operator);
     static Task<bool> hand_over(Self self, SessionKey key, std::string salt, bool is_last);
     static Task<void> pause(asio::steady_timer& timer, std::chrono::milliseconds time);
     bool is_worth_it(std::int64_t tokens, double prefill_tokens_per_s);
@@ -270,14 +272,16 @@ Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt
 }
 
 Task<void> Migrator::Core::drain_loop(Self self) {
+    std::chrono::milliseconds rest = kDrainPause;
     while (self->drained && !self->stopped) {
-        co_await hand_off(self, kNever, true);
-        co_await pause(self->next_round, kDrainPause);
+        const std::int64_t moved = co_await hand_off(self, kNever, true);
+        rest = moved > 0 ? kDrainPause : std::min(2 * rest, kDrainPauseMax);
+        co_await pause(self->next_round, rest);
     }
     self->draining = false;
 }
 
-Task<void> Migrator::Core::hand_off(Self self, MonotonicNs deadline, bool by_operator) {
+Task<std::int64_t> Migrator::Core::hand_off(Self self, MonotonicNs deadline, bool by_operator) {
     const SessionKey anyone{};
     const auto peer = co_await heir_of(self, anyone);
     const auto sessions = co_await self->parts.gate->sessions();
@@ -292,10 +296,11 @@ Task<void> Migrator::Core::hand_off(Self self, MonotonicNs deadline, bool by_ope
         left -= done ? 1 : 0;
     }
     self->parts.metrics->drain_remaining(left);
-    if (sessions.empty() || (by_operator && moved == 0)) co_return;
+    if (sessions.empty() || (by_operator && moved == 0)) co_return moved;
     log::info("sessions handed over", {{"moved", moved},
                                        {"of", static_cast<std::int64_t>(sessions.size())},
                                        {"peers", peer.has_value()}});
+    co_return moved;
 }
 
 Migrator::Migrator(asio::io_context& io, MigratorOptions options, MigratorParts parts,
@@ -333,7 +338,7 @@ void Migrator::turn_done(const SessionKey& key, const std::string& salt) {
 }
 
 Task<void> Migrator::hand_off(MonotonicNs deadline) {
-    return Core::hand_off(core_, deadline, false);
+    (void)co_await Core::hand_off(core_, deadline, false);
 }
 
 void Migrator::drain(bool drained) {
