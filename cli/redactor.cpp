@@ -8,7 +8,7 @@
 namespace hearth::cli {
 namespace {
 
-constexpr std::size_t kLineBytesMax = 4096;
+constexpr std::size_t kPieceBytesMax = 4096;  // std::regex recurses over what it matches.
 constexpr std::size_t kSecretBytesMin = 8;
 constexpr const char* kRedacted = "<redacted>";
 
@@ -32,6 +32,20 @@ const std::array<Pattern, 5>& patterns() {
     return all;
 }
 
+// A long line, such as a JSON object, is looked at in pieces that end behind a comma.
+std::size_t piece_end(const std::string& line, std::size_t begin) {
+    if (line.size() - begin <= kPieceBytesMax) return line.size();
+    const std::size_t comma = line.rfind(',', begin + kPieceBytesMax - 1);
+    const bool found = comma != std::string::npos && comma >= begin;
+    return found ? comma + 1 : begin + kPieceBytesMax;
+}
+
+std::string without_patterns(std::string piece) {
+    for (const Pattern& pattern : patterns())
+        piece = std::regex_replace(piece, pattern.regex, pattern.replacement);
+    return piece;
+}
+
 }  // namespace
 
 void Redactor::add(const std::string& secret) {
@@ -46,10 +60,12 @@ std::string Redactor::clean(const std::string& text) const {
             for (std::size_t at = line.find(secret); at != std::string::npos;
                  at = line.find(secret, at))
                 line.replace(at, secret.size(), kRedacted);
-        if (line.size() > kLineBytesMax) line.resize(kLineBytesMax);
-        for (const Pattern& pattern : patterns())
-            line = std::regex_replace(line, pattern.regex, pattern.replacement);
-        out += line + "\n";
+        for (std::size_t begin = 0; begin < line.size();) {
+            const std::size_t end = piece_end(line, begin);
+            out += without_patterns(line.substr(begin, end - begin));
+            begin = end;
+        }
+        out += "\n";
     }
     return out;
 }

@@ -12,7 +12,7 @@ class Redactor {
   public:
     // A value that must appear nowhere; shorter ones than 8 bytes are left, as they are words.
     void add(const std::string& secret);
-    // Lines are cut at 4 KiB.
+    // Each line ends with '\n'. A pattern that straddles a 4 KiB piece of a line is not seen.
     std::string clean(const std::string& text) const;
 
   private:

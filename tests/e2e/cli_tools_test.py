@@ -99,6 +99,8 @@ def check_bundle(fleet, router, admin):
     for name, text in files.items():
         for secret in secrets:
             check(secret not in text, f"{name} holds a secret: {secret}")
+    for name in ("nodes", "history", "config"):
+        json.loads(files[f"admin/{name}.json"])
     check(len(files["logs/mine.txt"].splitlines()) == 10, files["logs/mine.txt"])
     check("acme" in files["config/router.yaml"], files["config/router.yaml"])
     check("hearth_router_requests_total" in files["metrics/router.txt"], "the router's metrics")

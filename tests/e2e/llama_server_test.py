@@ -1,6 +1,6 @@
 """llama-cpp-python's server behind a static pool: streams and sticks with no Hearth node in sight.
 
-Skipped unless HEARTH_TEST_PYTHON has llama_cpp.server; docs/foreign-servers.md says how to get it."""
+Skipped unless HEARTH_TEST_PYTHON has llama_cpp.server; docs/vllm.md says how to get it."""
 
 import json
 import os
