@@ -97,6 +97,7 @@ Result<void> check(const NodeConfig& config) {
     if (config.body_bytes_max < 1024) return bad("body_bytes_max", "must be at least 1024");
     if (config.body_memory < config.body_bytes_max)
         return bad("body_memory", "must be at least body_bytes_max");
+    if (config.responses_memory < 0) return bad("responses_memory", "must not be negative");
     if (config.kv_disk_bytes < (1 << 20) || config.kv_disk_bytes > (1LL << 50))
         return bad("kv_disk_bytes", "must be between 1MiB and 1PiB");
     if (config.kv_ttl_ms != 0 && config.kv_ttl_ms < 1'000)
@@ -182,6 +183,10 @@ void NodeConfig::declare(Options& options) {
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
     options.add_bytes("body_memory", body_memory,
                       "Memory for all request bodies that are being read; beyond it 503");
+    options.add("responses_max", responses_max, 0, 1'000'000,
+                "Past responses that previous_response_id finds; a tenant has at most a quarter");
+    options.add_bytes("responses_memory", responses_memory,
+                      "Memory for those; a tenant has at most a quarter");
     options.add("connections_max", connections_max, 1, 1'000'000,
                 "Open connections; when full, those that wait for a request make room");
     options.add("connections_per_address_max", connections_per_address_max, 0, 1'000'000,

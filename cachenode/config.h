@@ -37,7 +37,9 @@ struct NodeConfig {
     std::int64_t follow_up_bonus_ms = 300'000;
     bool kv_verify = true;  // Checksums of pages whenever they are found.
     std::int64_t body_bytes_max = 16LL << 20;
-    std::int64_t body_memory = 256LL << 20;  // Bytes of all bodies that are being read.
+    std::int64_t body_memory = 256LL << 20;       // Bytes of all bodies that are being read.
+    std::int64_t responses_max = 16'384;          // Kept for previous_response_id.
+    std::int64_t responses_memory = 256LL << 20;  // Their bytes.
     std::int64_t connections_max = 4096;
     std::int64_t connections_per_address_max = 0;  // 0 = no bound.
     std::int64_t default_max_tokens = 1024;  // Of a request that names none; 0 = what is left.

@@ -117,6 +117,8 @@ Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
     api_options.fingerprint = "fp_" + hex64(fingerprint);
     api_options.body_bytes_max = static_cast<std::size_t>(config.body_bytes_max);
     api_options.body_memory = static_cast<std::size_t>(config.body_memory);
+    api_options.responses_max = static_cast<std::size_t>(config.responses_max);
+    api_options.responses_memory = static_cast<std::size_t>(config.responses_memory);
     api_options.truncates = config.truncation;
     api_options.truncation_step_tokens = config.truncation_step_tokens;
     api_options.default_max_tokens = config.default_max_tokens;

@@ -37,6 +37,7 @@ const char* to_string(Endpoint endpoint) {
     switch (endpoint) {
         case Endpoint::kChatCompletions: return "chat_completions";
         case Endpoint::kCompletions: return "completions";
+        case Endpoint::kResponses: return "responses";
         case Endpoint::kModels: return "models";
         case Endpoint::kOther: return "other";
     }

@@ -15,9 +15,9 @@
 
 namespace hearth {
 
-enum class Endpoint { kChatCompletions, kCompletions, kModels, kOther };
+enum class Endpoint { kChatCompletions, kCompletions, kResponses, kModels, kOther };
 const char* to_string(Endpoint endpoint);
-constexpr std::size_t kEndpoints = 4;
+constexpr std::size_t kEndpoints = 5;
 
 // What of a session's cache a turn may hope for; label of time_to_first_byte.
 enum class Affinity { kSticky, kMoved, kNew };

@@ -22,9 +22,10 @@ struct Path {
     Endpoint endpoint;
 };
 constexpr std::string_view kModelPrefix = "/v1/models/";
-constexpr std::array<Path, 6> kPaths = {{
+constexpr std::array<Path, 7> kPaths = {{
     {"/v1/chat/completions", "POST", Endpoint::kChatCompletions},
     {"/v1/completions", "POST", Endpoint::kCompletions},
+    {"/v1/responses", "POST", Endpoint::kResponses},
     {"/v1/models", "GET", Endpoint::kModels},
     {"/health", "GET", Endpoint::kOther},
     {"/ready", "GET", Endpoint::kOther},

@@ -10,6 +10,7 @@
 #include "cachenode/api/api_error.h"
 #include "cachenode/api/prompt.h"
 #include "cachenode/api/request_body.h"
+#include "cachenode/api/response_store.h"
 #include "cachenode/api/responses.h"
 #include "cachenode/metrics.h"
 #include "cachenode/publish/publisher.h"
@@ -27,9 +28,11 @@ struct ApiOptions {
     ServedModel model;
     std::string fingerprint;  // system_fingerprint
     std::size_t body_bytes_max = 16 << 20;
-    std::size_t body_memory = 256 << 20;  // Of all bodies that are being read.
-    std::int64_t default_max_tokens = 0;  // 0 = what context and KV leave.
-    bool truncates = false;               // Over-long chats lose their oldest turns.
+    std::size_t body_memory = 256 << 20;       // Of all bodies that are being read.
+    std::size_t responses_max = 16'384;        // Kept for previous_response_id,
+    std::size_t responses_memory = 256 << 20;  // ... with so many bytes.
+    std::int64_t default_max_tokens = 0;       // 0 = what context and KV leave.
+    bool truncates = false;                    // Over-long chats lose their oldest turns.
     std::int64_t truncation_step_tokens = 2'048;
     std::int64_t kv_tokens_max = 0;  // What the page pool holds.
     std::uint64_t seed = 0;          // Of request ids, and of seeds that clients leave out.
@@ -53,12 +56,14 @@ class ApiContext {
         : options(std::move(api_options)),
           parts(std::move(api_parts)),
           rng(options.seed),
-          bodies(options.body_memory) {}
+          bodies(options.body_memory),
+          responses({options.responses_max, options.responses_memory}) {}
 
     ApiOptions options;
     ApiParts parts;
     Rng rng;
     BodyBudget bodies;
+    ResponseStore responses;
     NodeState state = NodeState::kStarting;
 
     // "prefix" and 24 hex digits.

@@ -11,31 +11,10 @@
 
 #include "cachenode/api/api_error.h"
 #include "cachenode/api/tools.h"
+#include "cachenode/api/turn_options.h"
 #include "engine/text/chat_template.h"
-#include "engine/text/json_grammar.h"
-#include "engine/text/sampler.h"
 
 namespace hearth {
-
-// What both endpoints share. Fields that are absent or null keep these defaults, which are
-// OpenAI's.
-struct TurnOptions {
-    engine::SamplingParams sampling;         // top_logprobs >= 0 asks for logprobs.
-    bool seeded = false;                     // False: the seed is drawn per request.
-    std::optional<std::int64_t> max_tokens;  // Absent: what the context leaves.
-    std::int64_t min_tokens = 0;
-    bool ignore_eos = false;
-    std::vector<std::string> stop;
-    std::vector<engine::TokenId> stop_token_ids;
-    bool cache_prompt = true;
-    std::optional<bool> truncates;  // Chats: may old turns be dropped? Absent: as configured.
-    std::optional<engine::JsonGrammar> grammar;  // The reply's, by response_format.
-    std::int64_t choices = 1;                    // "n": replies to the one prompt.
-    // Names of fields that we know nothing of, for the header that warns of them.
-    std::vector<std::string> ignored;
-    bool stream = false;
-    bool include_usage = false;  // Of a stream; whole answers always carry usage.
-};
 
 struct ChatRequest {
     std::string model;

@@ -12,7 +12,8 @@ namespace hearth {
 namespace {
 
 constexpr std::string_view kModels = "/v1/models";
-constexpr std::array<std::string_view, 2> kTurnPaths = {"/v1/chat/completions", "/v1/completions"};
+constexpr std::array<std::string_view, 3> kTurnPaths = {"/v1/chat/completions", "/v1/completions",
+                                                        "/v1/responses"};
 constexpr std::array<std::string_view, 3> kInspectPaths = {"/tokenize", "/detokenize",
                                                            "/apply-template"};
 constexpr std::array<std::string_view, 6> kGetPaths = {kModels,    "/health",  "/ready",
@@ -91,8 +92,10 @@ Task<void> Api::route(ServerExchange& exchange) {
     } else if (method == "POST" && holds(kInspectPaths, path)) {
         co_await inspect(exchange, path);
     } else if (method == "POST" && post_path) {
-        const bool chat = path == "/v1/chat/completions";
-        TurnHandler turn(context_, exchange, chat ? Endpoint::kChat : Endpoint::kCompletion);
+        Endpoint endpoint = Endpoint::kChat;
+        if (path == "/v1/completions") endpoint = Endpoint::kCompletion;
+        if (path == "/v1/responses") endpoint = Endpoint::kResponse;
+        TurnHandler turn(context_, exchange, endpoint);
         co_await turn.serve();
     } else if (get_path || post_path) {
         const std::string_view allowed = post_path ? "POST" : "GET, HEAD";

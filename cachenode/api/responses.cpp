@@ -53,16 +53,7 @@ json::object token_object(const engine::Tokenizer& tokenizer, engine::TokenId id
 
 json::object chat_logprobs(const engine::Tokenizer& tokenizer,
                            std::span<const engine::Sampled> tokens) {
-    json::array content;
-    for (const engine::Sampled& token : tokens) {
-        json::object entry = token_object(tokenizer, token.id, token.logprob);
-        json::array top;
-        for (const auto& [id, logprob] : token.top)
-            top.push_back(token_object(tokenizer, id, logprob));
-        entry["top_logprobs"] = std::move(top);
-        content.push_back(std::move(entry));
-    }
-    return {{"content", std::move(content)}, {"refusal", nullptr}};
+    return {{"content", logprob_list(tokenizer, tokens)}, {"refusal", nullptr}};
 }
 
 std::int64_t characters(std::string_view text) {
@@ -118,13 +109,27 @@ json::object chunk_object(const ReplyHead& head, json::object choice) {
 
 }  // namespace
 
+json::array logprob_list(const engine::Tokenizer& tokenizer,
+                         std::span<const engine::Sampled> tokens) {
+    json::array list;
+    for (const engine::Sampled& token : tokens) {
+        json::object entry = token_object(tokenizer, token.id, token.logprob);
+        json::array top;
+        for (const auto& [id, logprob] : token.top)
+            top.push_back(token_object(tokenizer, id, logprob));
+        entry["top_logprobs"] = std::move(top);
+        list.push_back(std::move(entry));
+    }
+    return list;
+}
+
 void ReplyWriter::skip(std::span<const engine::TokenId> tokens) {
     if (!head_.logprobs || head_.endpoint != Endpoint::kCompletion) return;
     for (const engine::TokenId id : tokens)
         text_offsets_[0] += characters(to_valid_utf8(tokenizer_.decode(id, true)));
 }
 
-std::string ReplyWriter::first_chunks() const {
+std::string ReplyWriter::first_chunks() {
     std::string out;
     if (head_.endpoint != Endpoint::kChat) return out;
     for (std::size_t choice = 0; choice < head_.choices; ++choice)
@@ -158,8 +163,7 @@ json::object call_object(const MadeCall& made) {
 
 }  // namespace
 
-std::string ReplyWriter::call_chunk(const MadeCall& call, std::size_t index,
-                                    std::size_t choice) const {
+std::string ReplyWriter::call_chunk(const MadeCall& call, std::size_t index, std::size_t choice) {
     json::object entry{{"index", index}};
     for (const auto& [key, value] : call_object(call)) entry[key] = value;
     json::array calls;
@@ -170,7 +174,7 @@ std::string ReplyWriter::call_chunk(const MadeCall& call, std::size_t index,
                                       {"finish_reason", nullptr}}));
 }
 
-std::string ReplyWriter::finish_chunk(FinishReason finish, std::size_t choice) const {
+std::string ReplyWriter::finish_chunk(FinishReason finish, std::size_t choice) {
     json::object object{{"index", choice}};
     if (head_.endpoint == Endpoint::kChat) {
         object["delta"] = json::object{};
@@ -182,7 +186,11 @@ std::string ReplyWriter::finish_chunk(FinishReason finish, std::size_t choice) c
     return event(chunk_object(head_, std::move(object)));
 }
 
-std::string ReplyWriter::end(const TurnUsage& usage) const {
+std::string ReplyWriter::failure(const ApiError& error) {
+    return error_event(error);
+}
+
+std::string ReplyWriter::end(const TurnUsage& usage) {
     std::string out;
     if (head_.include_usage) {
         json::object last = envelope(head_, "chat.completion.chunk");

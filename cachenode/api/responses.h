@@ -7,15 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "cachenode/api/api_error.h"
-#include "cachenode/scheduler/turn.h"
-#include "engine/text/sampler.h"
-#include "engine/text/tokenizer.h"
-#include "engine/text/tool_format.h"
+#include "cachenode/api/answer_writer.h"
 
 namespace hearth {
 
-enum class Endpoint { kChat, kCompletion };
+enum class Endpoint { kChat, kCompletion, kResponse };
 
 // The same in every chunk of one answer.
 struct ReplyHead {
@@ -29,42 +25,26 @@ struct ReplyHead {
     std::size_t choices = 1;     // Replies in this answer.
 };
 
-// A call with the id under which the client will say what it gave.
-struct MadeCall {
-    std::string id;
-    engine::ToolCall call;
-};
-
-// One reply of a whole answer.
-struct Choice {
-    std::string text;
-    std::vector<MadeCall> calls;
-    std::vector<engine::Sampled> logprobs;
-    FinishReason finish = FinishReason::kStop;
-};
-
-// Bytes of one answer, streamed (SSE events: "data: ...\n\n") or whole. Chunks never split a UTF-8
-// character as long as the texts given do not. One owner; the tokenizer outlives it.
-class ReplyWriter {
+// Chats and completions: SSE events ("data: ...\n\n"), or whole. The tokenizer outlives it.
+class ReplyWriter final : public AnswerWriter {
   public:
     ReplyWriter(ReplyHead head, const engine::Tokenizer& tokenizer)
         : head_(std::move(head)), tokenizer_(tokenizer), text_offsets_(head_.choices) {}
 
     const ReplyHead& head() const { return head_; }
 
-    // These reply tokens were written by another node; nothing is written for them.
-    void skip(std::span<const engine::TokenId> tokens);
+    void skip(std::span<const engine::TokenId> tokens) override;
 
     // `choice` < head.choices everywhere.
-    std::string first_chunks() const;  // Chat: the roles. Completions have none: "".
+    std::string first_chunks() override;  // Chat: the roles. Completions have none: "".
     std::string chunk(std::string_view text, std::span<const engine::Sampled> logprobs,
-                      std::size_t choice = 0);
-    // Chats. A chunk with one call, whole; `index`: its number among the reply's calls.
-    std::string call_chunk(const MadeCall& call, std::size_t index, std::size_t choice) const;
-    std::string finish_chunk(FinishReason finish, std::size_t choice = 0) const;
-    std::string end(const TurnUsage& usage) const;  // The usage chunk if wanted, and [DONE].
+                      std::size_t choice = 0) override;
+    std::string call_chunk(const MadeCall& call, std::size_t index, std::size_t choice) override;
+    std::string finish_chunk(FinishReason finish, std::size_t choice = 0) override;
+    std::string end(const TurnUsage& usage) override;  // The usage chunk if wanted, and [DONE].
+    std::string failure(const ApiError& error) override;
 
-    std::string whole(std::span<const Choice> choices, const TurnUsage& usage);
+    std::string whole(std::span<const Choice> choices, const TurnUsage& usage) override;
 
   private:
     ReplyHead head_;

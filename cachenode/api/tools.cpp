@@ -163,6 +163,7 @@ void read_tools(FieldReader& reader, bool nested, ToolOptions& out) {
             read_tool(reader, list[i], indexed("tools", i), nested, out);
     }
     read_choice(reader, nested, out);
+    out.nested = nested;
     reader.read("parallel_tool_calls", out.parallel);
 }
 
@@ -229,7 +230,9 @@ std::optional<ApiError> call_grammar(const ToolOptions& tools, ToolFormat format
         if (parameters == nullptr) {
             shape = out.record({});
         } else if (auto error = read_schema(
-                       *parameters, indexed("tools", i) + ".function.parameters", out, shape)) {
+                       *parameters,
+                       indexed("tools", i) + (tools.nested ? ".function" : "") + ".parameters", out,
+                       shape)) {
             return error;
         }
         const std::string front = engine::call_front(format, tools.names[i]);

@@ -20,6 +20,7 @@ struct ToolOptions {
     std::vector<std::string> names;             // Of each.
     Choice choice = Choice::kAuto;
     std::string named;     // kNamed
+    bool nested = true;    // A function's fields stand in "function".
     bool parallel = true;  // False: of several calls in a reply the first counts.
 
     bool offered() const { return !functions.empty() && choice != Choice::kNone; }

@@ -115,10 +115,20 @@ std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
         if (auto error = context_.check_model(request.model)) return error;
         return set_turn(request.options, prompts.render(request));
     }
+    if (endpoint_ == Endpoint::kResponse) return prepare_response(body);
     ChatRequest request;
     if (auto error = parse_chat_request(body, vocabulary, request)) return error;
     if (auto error = context_.check_model(request.model)) return error;
     return prepare_chat(request);
+}
+
+const char* TurnHandler::prompt_param() const {
+    switch (endpoint_) {
+        case Endpoint::kChat: return "messages";
+        case Endpoint::kCompletion: return "prompt";
+        case Endpoint::kResponse: break;
+    }
+    return "input";
 }
 
 std::optional<ApiError> TurnHandler::prepare_chat(ChatRequest& request) {
@@ -181,7 +191,7 @@ void TurnHandler::add_headers(HeaderList& fields) const {
 std::optional<ApiError> TurnHandler::set_turn(const TurnOptions& asked, Result<Prompt> prompt) {
     if (!prompt.ok()) {
         ApiError error = api_error_from(prompt.error(), 0);
-        error.param = endpoint_ == Endpoint::kChat ? "messages" : "prompt";
+        error.param = prompt_param();
         return error;
     }
     turn_.prompt = std::move(prompt->tokens);
@@ -244,8 +254,7 @@ std::optional<ApiError> TurnHandler::set_max_tokens(const TurnOptions& asked) {
     const std::int64_t context_left = context_.parts.prompts->context_length() - used;
     if (asked.max_tokens && *asked.max_tokens > context_left) {
         const std::string limit = std::to_string(context_left + used);
-        return invalid_field(endpoint_ == Endpoint::kChat ? "messages" : "prompt",
-                             "context_length_exceeded",
+        return invalid_field(prompt_param(), "context_length_exceeded",
                              "The model's context holds " + limit + " tokens; the prompt has " +
                                  std::to_string(used) + " and the reply may have " +
                                  std::to_string(*asked.max_tokens) + ".");
@@ -259,6 +268,10 @@ std::optional<ApiError> TurnHandler::set_max_tokens(const TurnOptions& asked) {
 }
 
 void TurnHandler::start_writer(const TurnOptions& asked) {
+    if (response_) {
+        writer_ = response_writer(asked.sampling.top_logprobs >= 0);
+        return;
+    }
     ReplyHead head;
     head.endpoint = endpoint_;
     head.id = context_.fresh_id(endpoint_ == Endpoint::kChat ? "chatcmpl-" : "cmpl-");
@@ -277,7 +290,7 @@ void TurnHandler::start_writer(const TurnOptions& asked) {
         turn_text_ = to_text({head.id, head.created, turn_.sampling.seed, turn_.max_tokens,
                               static_cast<std::int64_t>(turn_.prompt.size()), head.fingerprint});
     }
-    writer_.emplace(std::move(head), context_.parts.prompts->tokenizer());
+    writer_ = std::make_unique<ReplyWriter>(std::move(head), context_.parts.prompts->tokenizer());
     writer_->skip(turn_.forced);
 }
 
@@ -303,7 +316,7 @@ Task<std::optional<ApiError>> TurnHandler::admit() {
     const Result<TurnId> id = submit(std::move(turn_), 0);
     if (!id.ok()) {
         ApiError error = api_error_from(id.error(), context_.retry_after_s());
-        if (error.status == 400) error.param = endpoint_ == Endpoint::kChat ? "messages" : "prompt";
+        if (error.status == 400) error.param = prompt_param();
         co_return error;
     }
     if (dropped_.count() > 0) context_.parts.metrics->truncated(dropped_.tokens);
@@ -431,7 +444,7 @@ void TurnHandler::note_tokens(std::string& out, const TurnEvent& event) const {
 
 // Chunks of what an event's text turns out to say.
 std::string TurnHandler::text_events(const TurnEvent& event) {
-    if (readers_.empty()) return writer_->chunk(event.text, event.logprobs, event.choice);
+    if (readers_.empty()) return piece_events({event.text, {}}, event);
     return piece_events(readers_[event.choice].add(event.text), event);
 }
 
@@ -439,6 +452,7 @@ std::string TurnHandler::piece_events(CallReader::Piece piece, const TurnEvent& 
     std::string out;
     if (!piece.text.empty() || !event.logprobs.empty())
         out = writer_->chunk(piece.text, event.logprobs, event.choice);
+    if (response_) choices_[event.choice].text += piece.text;
     std::vector<MadeCall>& made = choices_[event.choice].calls;
     for (engine::ToolCall& call : piece.calls) {
         made.push_back({context_.fresh_id("call_"), std::move(call)});
@@ -464,6 +478,7 @@ void TurnHandler::end_choice(const TurnEvent& event) {
     choice.finish = event.finish;
     if (!choice.calls.empty() && event.finish == FinishReason::kStop)
         choice.finish = FinishReason::kToolCalls;
+    keep_response(choice);
 }
 
 std::string TurnHandler::last_events(const TurnEvent& event) {
@@ -475,7 +490,7 @@ std::string TurnHandler::last_events(const TurnEvent& event) {
         out += failure && failure->status == 503 ? header::kLostNote : header::kEndNote;
         out += '\n';
     }
-    if (failure) return out + error_event(*failure);
+    if (failure) return out + writer_->failure(*failure);
     TurnEvent rest;
     rest.choice = event.choice;
     if (!readers_.empty()) out += piece_events(readers_[event.choice].finish(), rest);
@@ -503,12 +518,12 @@ Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
         choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());
         if (event.kind == TurnEvent::Kind::kToken) continue;
         part_text(event.choice);
-        end_choice(event);
         note_end(event);
         if (const auto failure = failure_of(event)) {
             co_await context_.fail(exchange_, *failure, headers_.request_id);
             co_return false;
         }
+        end_choice(event);
         if (ended_ < choices_.size()) continue;
         HeaderList fields = context_.headers(kJson, headers_.request_id);
         add_headers(fields);

@@ -1,4 +1,4 @@
-// TurnHandler: one turn of /v1/chat/completions or /v1/completions, from its head to its last byte.
+// TurnHandler: one turn of any endpoint that makes one, from its head to its last byte.
 #pragma once
 
 #include <memory>
@@ -11,6 +11,7 @@
 #include "cachenode/api/call_reader.h"
 #include "cachenode/api/chat_request.h"
 #include "cachenode/api/continued_turn.h"
+#include "cachenode/api/response_request.h"
 #include "cachenode/api/turn_headers.h"
 #include "cachenode/api/turn_stream.h"
 
@@ -41,6 +42,10 @@ class TurnHandler {
     std::optional<ApiError> open_body(std::string_view body);
     std::optional<ApiError> prepare(std::string_view body);
     std::optional<ApiError> prepare_chat(ChatRequest& request);
+    std::optional<ApiError> prepare_response(std::string_view body);
+    std::unique_ptr<AnswerWriter> response_writer(bool logprobs);
+    void keep_response(const Choice& choice);
+    const char* prompt_param() const;
     Result<Prompt> render(ChatRequest& request);
     void add_headers(HeaderList& fields) const;  // Of an answer that began well.
     std::optional<ApiError> continue_turn();
@@ -66,7 +71,7 @@ class TurnHandler {
     TurnRequest turn_;
     std::optional<ContinuedTurn> continued_;  // Another node's turn; its tokens are turn_.forced.
     std::string turn_text_;                   // hearth-turn of the answer; empty = not wanted.
-    std::optional<ReplyWriter> writer_;
+    std::unique_ptr<AnswerWriter> writer_;
     std::shared_ptr<TurnStream> stream_;
     // Of one prompt; the others are submitted behind the first's first token, so that they find
     // its KV. Theirs is the request in `others_`.
@@ -76,6 +81,14 @@ class TurnHandler {
     std::size_t ended_ = 0;
     TurnUsage usage_;  // Of all that have ended.
     std::vector<std::string> ignored_;
+    // Of /v1/responses: what is kept when the turn has ended.
+    struct KeptResponse {
+        std::string id;
+        bool store = true;
+        boost::json::object shown;
+        Dialogue dialogue;  // Without instructions and reply.
+    };
+    std::optional<KeptResponse> response_;
     std::vector<CallReader> readers_;  // Of each choice; none unless tools were offered.
 };
 

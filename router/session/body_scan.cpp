@@ -113,6 +113,10 @@ void BodyScan::end_key() {
     // The first of two members of one name counts.
     const auto source = static_cast<std::size_t>(field_);
     if (source < kSources && !found_[source].empty()) field_ = Field::kSkipped;
+    if (field_ == Field::kInput || field_ == Field::kInstructions) {
+        text_ = Sha256();
+        other_ = Sha256();
+    }
     name_.clear();
 }
 
@@ -136,6 +140,8 @@ BodyScan::Field BodyScan::field_of(Place place, std::string_view key) const {
         {Place::kRoot, "tools", Field::kTools},
         {Place::kRoot, "prompt", Field::kPrompt},
         {Place::kRoot, "messages", Field::kMessages},
+        {Place::kRoot, "input", Field::kInput},
+        {Place::kRoot, "instructions", Field::kInstructions},
         {Place::kMessage, "role", Field::kRole},
         {Place::kMessage, "content", Field::kContent},
         {Place::kPart, "text", Field::kPartText},
@@ -173,7 +179,8 @@ Sha256* BodyScan::hash_of(Field field) {
 BodyScan::Place BodyScan::place_of(Field field, bool object) {
     if (object && field == Field::kMetadata) return Place::kMetadata;
     if (object && field == Field::kConversation) return Place::kConversation;
-    if (!object && field == Field::kMessages) return Place::kMessages;
+    const bool lists = field == Field::kMessages || field == Field::kInput;
+    if (!object && lists) return Place::kMessages;
     // What comes after the first user message changes from turn to turn.
     if (object && field == Field::kMessage) return first_user_ ? Place::kSkipped : Place::kMessage;
     if (!object && field == Field::kContent) return Place::kParts;
@@ -207,7 +214,8 @@ void BodyScan::take_bytes(Field field, std::string_view bytes) {
     if (field == Field::kModel && !has_model_) append_bounded(model_name_, bytes, kCaptureBytesMax);
     if (static_cast<std::size_t>(field) < kSources || field == Field::kRole)
         append_bounded(capture_, bytes, kCaptureBytesMax);
-    else if (field == Field::kContent || field == Field::kPart || field == Field::kPartText)
+    else if (field == Field::kContent || field == Field::kPart || field == Field::kPartText ||
+             field == Field::kInput || field == Field::kInstructions)
         text_.add(bytes);
     else if (Sha256* hash = hash_of(field))
         hash->add(bytes);
@@ -218,6 +226,11 @@ void BodyScan::end_scalar(Field field, bool text) {
     if (source < kSources && (text || is_number(capture_))) found_[source] = capture_;
     if (field == Field::kRole && text) role_ = capture_;
     if (Sha256* hash = hash_of(field)) hash->add(text ? kTextEnd : kScalarEnd);
+    if (text && (field == Field::kInput || field == Field::kInstructions)) {
+        // What a message of that text would be; none is open here.
+        role_ = field == Field::kInput ? "user" : "system";
+        if (field == Field::kInstructions || !first_user_) end_message();
+    }
     capture_.clear();
     if (field == Field::kModel && !has_model_) {
         has_model_ = text;

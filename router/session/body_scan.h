@@ -60,6 +60,8 @@ class BodyScan {
         kModel,
         kTools,
         kPrompt,
+        kInput,
+        kInstructions,
         kMessages,
         kMessage,
         kRole,

@@ -7,6 +7,7 @@
 
 #include "common/base/result.h"
 #include "common/net/http_head.h"
+#include "common/wire/response_id.h"
 #include "common/wire/session_key.h"
 
 namespace hearth {
@@ -32,7 +33,11 @@ class SessionKeys {
     // in names. Reads no body byte.
     Result<std::optional<RawKey>> from_head(const RequestHead& head) const;
 
+    // The id of a response holds its session as it is: the turn belongs to that, whatever named it
+    // first.
     SessionKey derive(const RawKey& key, std::string_view tenant) const {
+        if (key.source == KeySource::kConversation)
+            if (const auto session = session_of_response(key.value)) return *session;
         return deriver_.derive(tenant, key.source, key.value);
     }
 

@@ -178,6 +178,25 @@ TEST(BodyScan, DifferentChatsDiffer) {
     EXPECT_EQ(anchor_of(chat("")), anchor_of(R"({"model":"m"})")) << "no messages is no messages";
 }
 
+// /v1/responses: a text is the first user's message, instructions are a system message.
+TEST(BodyScan, InputsAreDialoguesToo) {
+    const std::string text = anchor_of(R"({"model":"m","input":"hi","instructions":"be kind"})");
+    EXPECT_EQ(anchor_of(R"({"instructions":"be kind","input":"hi","model":"m","stream":true})"),
+              text);
+    EXPECT_EQ(anchor_of(R"({"model":"m","instructions":"be kind","input":[
+        {"role":"user","content":[{"type":"input_text","text":"hi"}]},
+        {"type":"message","role":"assistant","content":"yes"},{"role":"user","content":"so"}]})"),
+              text);
+    EXPECT_EQ(anchor_of(R"({"model":"m","messages":[{"role":"system","content":"be kind"},
+        {"role":"user","content":"hi"}]})"),
+              text);
+    for (const char* other :
+         {R"({"model":"m","input":"ho","instructions":"be kind"})",
+          R"({"model":"m","input":"hi","instructions":"be good"})", R"({"model":"m","input":"hi"})",
+          R"({"model":"m","input":"be kind","instructions":"hi"})"})
+        EXPECT_NE(anchor_of(other), text) << other;
+}
+
 TEST(BodyScan, RefusesWhatIsNoObject) {
     for (const std::string_view body :
          {"", " ", "[]", "1", "\"a\"", "null", "true", "{", "{}x", "{}{}", "[{}]", "{\"a\":1,}",

@@ -84,6 +84,10 @@ TEST(SessionKeys, DerivedKeysDependOnEveryPart) {
     EXPECT_NE(a.derive(key, ""), b.derive(key, ""));
     EXPECT_NE(a.derive(key, ""), a.derive(key, "tenant"));
     EXPECT_NE(a.derive(key, ""), a.derive({KeySource::kCookie, "abc"}, ""));
+    // The id of a response says which session it is of, whatever named that first.
+    const std::string id = response_id(a.derive(key, "tenant"), 5);
+    EXPECT_EQ(a.derive({KeySource::kConversation, id}, "tenant"), a.derive(key, "tenant"));
+    EXPECT_NE(a.derive({KeySource::kSessionId, id}, "tenant"), a.derive(key, "tenant"));
 }
 
 }  // namespace
