@@ -13,7 +13,12 @@ namespace hearth {
 // server that made it.
 class Api {
   public:
-    Api(ApiOptions options, ApiParts parts) : context_(std::move(options), std::move(parts)) {}
+    Api(ApiOptions options, ApiParts parts) : context_(std::move(options), std::move(parts)) {
+        if (!context_.parts.peers) return;
+        // Only route() calls what calls this.
+        context_.parts.peers->on_erase(
+            [this](const SessionKey& session) { context_.responses.erase(session); });
+    }
 
     static HttpHandler handler(std::shared_ptr<Api> api);
 

@@ -5,6 +5,8 @@
 #include <iterator>
 #include <utility>
 
+#include "common/wire/response_id.h"
+
 namespace hearth {
 
 namespace {
@@ -41,6 +43,14 @@ void ResponseStore::drop(Place place) {
     used_.bytes -= place->bytes;
     --used_.count;
     order_.erase(place);
+}
+
+void ResponseStore::erase(const SessionKey& session) {
+    for (Place place = order_.begin(); place != order_.end();) {
+        const Place next = std::next(place);
+        if (session_of_response(place->id) == session) drop(place);
+        place = next;
+    }
 }
 
 void ResponseStore::keep(const std::string& salt, const std::string& id, Dialogue dialogue) {

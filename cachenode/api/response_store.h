@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cachenode/api/response_request.h"
+#include "common/wire/session_key.h"
 
 namespace hearth {
 
@@ -25,6 +26,8 @@ class ResponseStore {
     // Null if it is not kept. A use; valid until the next call.
     const Dialogue* find(const std::string& salt, const std::string& id);
     void keep(const std::string& salt, const std::string& id, Dialogue dialogue);
+    // All of a session, under every salt.
+    void erase(const SessionKey& session);
 
     std::size_t count() const { return used_.count; }
     std::size_t bytes() const { return used_.bytes; }

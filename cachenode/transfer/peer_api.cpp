@@ -170,6 +170,7 @@ Task<void> PeerApi::tell_turns(ServerExchange& exchange, SessionKey key) {
 
 Task<void> PeerApi::erase_session(ServerExchange& exchange, SessionKey key) {
     const ErasedSession gone = co_await parts_.gate->erase(key);
+    if (erased_) erased_(key);
     if (parts_.publisher) parts_.publisher->forget(key);
     std::string text = "{\"bytes\":" + std::to_string(gone.bytes) +
                        ",\"pages\":" + std::to_string(gone.pages) +

@@ -1,6 +1,7 @@
 // PeerApi: what other nodes of the fleet may ask of this one, on its own port.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,9 @@ class PeerApi {
     // `takes_sessions`: pushes are accepted; a draining node's are not.
     Task<void> serve(ServerExchange& exchange, bool takes_sessions);
 
+    // Told of each session that is erased, for what is kept of it elsewhere.
+    void on_erase(std::function<void(const SessionKey&)> told) { erased_ = std::move(told); }
+
   private:
     bool trusts(const ServerExchange& exchange) const;
     Task<void> send_session(ServerExchange& exchange, SessionKey key);
@@ -41,6 +45,7 @@ class PeerApi {
 
     PeerCredentials credentials_;
     PeerApiParts parts_;
+    std::function<void(const SessionKey&)> erased_;
 };
 
 }  // namespace hearth

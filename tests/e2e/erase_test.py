@@ -17,6 +17,16 @@ def start(name):
     return [{"role": "system", "content": f"You are {name}, keeper of a lighthouse. " * 20}]
 
 
+def respond(router, previous=None):
+    """Status and id of a turn of Anna's that is kept for previous_response_id."""
+    body = {"model": "tiny", "input": "And the ships?", "temperature": 0, "max_output_tokens": 4}
+    if previous:
+        body["previous_response_id"] = previous
+    status, _, answer = request(router, "POST", "/v1/responses", json.dumps(body),
+                                {"content-type": "application/json", "x-session-id": "anna"})
+    return status, json.loads(answer).get("id")
+
+
 def main():
     with Fleet() as fleet:
         fleet.start_redis()
@@ -33,6 +43,8 @@ def main():
         anna, otto = start("Anna"), start("Otto")
         talk(router, "anna", 3, anna)
         talk(router, "otto", 3, otto)
+        kept = respond(router)[1]
+        check(respond(router, kept)[0] == 200, "a kept response was not found")
         copies = lambda: sum(metric(fleet.address[f"node-{n}"], "hearth_transfer_sessions_total",
                                     'kind="accepted"', 'result="ok"') for n in range(3))
         wait_until(lambda: copies() >= 2, "both sessions are copied")
@@ -51,6 +63,7 @@ def main():
                                     for n in range(3))
         wait_until(lambda: gone() > 0, "the tiers shrink")
         check(erase(admin)[1]["bytes"] == 0, "it was there twice")
+        check(respond(router, kept)[0] == 404, "the text of an erased session was kept")
         check(talk(router, "anna", 1, anna) < 64, "erased KV was found again")
         check(talk(router, "otto", 1, otto) > 200, "another session lost its KV")
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "common/wire/response_id.h"
+
 namespace hearth {
 namespace {
 
@@ -39,6 +41,20 @@ TEST(ResponseStore, ATenantHasAQuarter) {
     store.keep("a", "huge", of(300'000));  // More than a tenant may have.
     EXPECT_EQ(store.find("a", "huge"), nullptr);
     EXPECT_NE(store.find("b", "r1"), nullptr);
+}
+
+TEST(ResponseStore, ErasesASession) {
+    ResponseStore store({16, 1 << 20});
+    const SessionKey one{1, 1}, other{1, 2};
+    store.keep("a", response_id(one, 1), of(1));
+    store.keep("b", response_id(one, 2), of(1));
+    store.keep("a", response_id(other, 3), of(1));
+    store.erase(one);
+    EXPECT_EQ(store.count(), 1u);
+    EXPECT_EQ(store.find("a", response_id(one, 1)), nullptr);
+    EXPECT_NE(store.find("a", response_id(other, 3)), nullptr);
+    store.erase(other);
+    EXPECT_EQ(store.bytes(), 0u);
 }
 
 TEST(ResponseStore, TheWholeIsBounded) {

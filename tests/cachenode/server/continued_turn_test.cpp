@@ -113,6 +113,20 @@ TEST(ContinuedTurn, CompletionsToo) {
                       R"("ignore_eos":true,"temperature":1.0,"seed":3,"logprobs":1})");
 }
 
+// The heir's grammar has read what was delivered.
+TEST(ContinuedTurn, BoundRepliesToo) {
+    const std::string schema =
+        R"({"type":"json_schema","json_schema":{"name":"s","schema":{"type":"object","properties":
+           {"a":{"type":"integer"},"b":{"type":"boolean"},"c":{"enum":["red","green"]}},
+           "required":["a","b","c"]}}})";
+    for (int seed = 1; seed <= 3; ++seed) {
+        const std::string common = R"("max_tokens":80,"temperature":1.0,"seed":)" +
+                                   std::to_string(seed) + R"(,"response_format":)";
+        expect_same_from_anywhere(kChat, body_of(common + schema));
+        expect_same_from_anywhere(kChat, body_of(common + R"({"type":"json_object"})"));
+    }
+}
+
 TEST(ContinuedTurn, NotesAreOnlyForThoseWhoAsk) {
     NodeWorld world;
     const std::string body = body_of(R"("max_tokens":5,"temperature":0)");

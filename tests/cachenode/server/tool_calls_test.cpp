@@ -70,7 +70,9 @@ TEST_P(ToolCalls, AForcedCallIsMadeStreamedAndFoundAgain) {
 
     // Streamed, it is the same call.
     const auto streamed = world.post(
-        kChat, json::serialize(body_of(messages, {{"tool_choice", named}, {"stream", true}})));
+        kChat, json::serialize(body_of(messages, {{"tool_choice", named}, {"stream", true}})),
+        {{"hearth-continuable", "1"}});
+    for (const auto& [field, value] : streamed.headers) EXPECT_NE(field, "hearth-turn") << value;
     std::string name, streamed_arguments, finish, content;
     for (const std::string& data : testing::sse_data(streamed.body)) {
         if (data == "[DONE]") continue;
