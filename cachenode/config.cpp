@@ -136,6 +136,8 @@ void declare_kv(Options& options, NodeConfig& config) {
                 "'truncation': auto or disabled");
     options.add("truncation_step_tokens", config.truncation_step_tokens, 1, kTokensMax,
                 "By how much a truncated chat grows before its first turn changes again");
+    options.add("vllm_metrics", config.vllm_metrics,
+                "/metrics also has vLLM's names, for autoscalers and dashboards that read those");
     options.add("ghost_sample", config.ghost_sample, 0, 1'000'000,
                 "One session in so many shows what an infinite cache would hit; 0 = none");
     options.add("kv_disk", config.kv_disk,

@@ -30,6 +30,7 @@ struct NodeConfig {
     bool cache = true;
     bool truncation = false;  // Over-long chats lose their oldest turns, unless they say otherwise.
     std::int64_t truncation_step_tokens = 2'048;
+    bool vllm_metrics = false;        // /metrics says the same in vLLM's names too.
     std::int64_t ghost_sample = 100;  // One session in so many is followed by the ghost cache.
     std::string kv_disk;              // Folder of the disk tier; empty = none.
     std::int64_t kv_disk_bytes = 8LL << 30;  // Its budget.

@@ -120,6 +120,7 @@ Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
     api_options.responses_max = static_cast<std::size_t>(config.responses_max);
     api_options.responses_memory = static_cast<std::size_t>(config.responses_memory);
     api_options.truncates = config.truncation;
+    api_options.vllm_metrics = config.vllm_metrics;
     api_options.truncation_step_tokens = config.truncation_step_tokens;
     api_options.default_max_tokens = config.default_max_tokens;
     api_options.seed = random64();

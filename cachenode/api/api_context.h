@@ -35,6 +35,7 @@ struct ApiOptions {
     bool truncates = false;                    // Over-long chats lose their oldest turns.
     std::int64_t truncation_step_tokens = 2'048;
     std::int64_t kv_tokens_max = 0;  // What the page pool holds.
+    bool vllm_metrics = false;       // /metrics says the same in vLLM's names too.
     std::uint64_t seed = 0;          // Of request ids, and of seeds that clients leave out.
 };
 

@@ -1,6 +1,8 @@
 // Api: the table of paths, the answers to GET, and what shows how a prompt is read.
 #include "cachenode/api/handlers.h"
 
+#include "cachenode/vllm_metrics.h"
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -125,8 +127,11 @@ Task<void> Api::serve_get(ServerExchange& exchange, std::string_view path) {
     } else if (path == "/metrics") {
         const MetadataStore* store = context_.parts.store;
         const auto stats = context_.parts.scheduler->stats();
-        const std::string page =
+        std::string page =
             context_.parts.metrics->expose(*stats, context_.state, store != nullptr && store->up());
+        if (context_.options.vllm_metrics)
+            page += vllm_metrics(
+                page, {context_.options.model.name, engine::kPageTokens, stats->pages_total});
         const HeaderList fields = context_.headers("text/plain; version=0.0.4; charset=utf-8", {});
         (void)co_await exchange.respond(200, fields, page);
     } else if (path == "/version") {
