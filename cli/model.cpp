@@ -1,5 +1,6 @@
 // hearth model: get a known model, make a small random one, say what a file holds.
 #include <algorithm>
+#include <boost/json.hpp>
 #include <cinttypes>
 #include <cstdio>
 #include <filesystem>
@@ -13,6 +14,10 @@
 
 namespace hearth::cli {
 namespace {
+
+namespace json = boost::json;
+
+constexpr const char* kJsonHelp = "The answer as JSON";
 
 // `exit_code`: 1 what went wrong, 2 what was asked for in a wrong way.
 int report(const Error& error, int exit_code = 1) {
@@ -35,20 +40,35 @@ std::string as_flag(std::string message) {
     return message;
 }
 
-int get(const std::string& name) {
-    auto path = obtain_model(name);
-    if (!path) return report_name(path.error());
-    std::printf("%s\n", path->c_str());
+int show(const json::value& value) {
+    std::printf("%s\n", json::serialize(value).c_str());
     return 0;
 }
 
-int list() {
+int show_path(const std::string& path, bool as_json) {
+    if (as_json) return show(json::object{{"path", path}});
+    std::printf("%s\n", path.c_str());
+    return 0;
+}
+
+int get(const std::string& name, bool as_json) {
+    auto path = obtain_model(name);
+    if (!path) return report_name(path.error());
+    return show_path(*path, as_json);
+}
+
+int list(bool as_json) {
+    json::array models;
+    for (const KnownModel& model : known_models())
+        models.push_back(json::object{{"name", model.name}, {"about", model.about}});
+    if (as_json) return show(models);
     for (const KnownModel& model : known_models())
         std::printf("%-10s %s\n", model.name, model.about);
     return 0;
 }
 
-int make_tiny(const std::string& path, const engine::TinyModelOptions& options, bool force) {
+int make_tiny(const std::string& path, const engine::TinyModelOptions& options, bool force,
+              bool as_json) {
     namespace fs = std::filesystem;
     std::error_code ignored;
     if (fs::exists(path, ignored) && !(force && fs::is_regular_file(path, ignored))) {
@@ -63,16 +83,33 @@ int make_tiny(const std::string& path, const engine::TinyModelOptions& options, 
         if (error.code == ErrorCode::kUnavailable) return report(error);
         return report(make_error(error.code, as_flag(error.message)), 2);
     }
-    std::printf("%s\n", path.c_str());
-    return 0;
+    return show_path(path, as_json);
 }
 
-int info(const std::string& name) {
+json::object facts_of(const std::string& path, const engine::ModelConfig& c) {
+    const engine::KvLayout layout = engine::KvLayout::of(c);
+    return {{"file", path},
+            {"name", c.name},
+            {"layers", c.layer_count()},
+            {"hidden", c.hidden},
+            {"ffn_hidden", c.ffn_hidden},
+            {"heads", c.heads},
+            {"kv_heads", c.kv_heads},
+            {"head_dim", c.head_dim},
+            {"vocabulary", c.vocab_size},
+            {"context", c.context_length},
+            {"kv_banks", c.kv_banks},
+            {"kv_bytes_per_token", layout.bytes_per_token()},
+            {"kv_page_bytes", layout.page_bytes()}};
+}
+
+int info(const std::string& name, bool as_json) {
     auto path = obtain_model(name);
     if (!path) return report_name(path.error());
     auto loaded = engine::load_checkpoint(*path, {.weights = false});
     if (!loaded) return report(loaded.error());
     const engine::ModelConfig& c = loaded->config;
+    if (as_json) return show(facts_of(*path, c));
     const engine::KvLayout layout = engine::KvLayout::of(c);
     std::printf("file                %s\nname                %s\n", path->c_str(), c.name.c_str());
     std::printf("layers              %d\nhidden              %d\nffn hidden          %d\n",
@@ -92,7 +129,7 @@ void add_make_tiny(CLI::App& model, int& exit_code) {
     struct Flags {
         std::string path;
         engine::TinyModelOptions shape;
-        bool force = false;
+        bool force = false, json = false;
     };
     auto flags = std::make_shared<Flags>();
     CLI::App* tiny = model.add_subcommand("make-tiny", "Write a small random model as GGUF");
@@ -134,8 +171,10 @@ void add_make_tiny(CLI::App& model, int& exit_code) {
     tiny->footer(
         "Example:\n  hearth model make-tiny --seed 7 --window 64 --share-kv 2 /tmp/t.gguf");
     tiny->add_flag("--force", flags->force, "Write over a file that exists");
-    tiny->callback(
-        [flags, &exit_code] { exit_code = make_tiny(flags->path, flags->shape, flags->force); });
+    tiny->add_flag("--json", flags->json, kJsonHelp);
+    tiny->callback([flags, &exit_code] {
+        exit_code = make_tiny(flags->path, flags->shape, flags->force, flags->json);
+    });
 }
 
 }  // namespace
@@ -143,6 +182,7 @@ void add_make_tiny(CLI::App& model, int& exit_code) {
 void add_model(CLI::App& app, int& exit_code) {
     struct Flags {
         std::string name;
+        bool json = false;
         EvalOptions eval;
     };
     auto flags = std::make_shared<Flags>();
@@ -156,15 +196,18 @@ void add_model(CLI::App& app, int& exit_code) {
         model->add_subcommand("get", "Print a model's path, downloading it if needed");
     get_app->add_option("name", flags->name, "smollm2, tiny, or a path")->required();
     get_app->footer("Example:\n  hearth model get smollm2");
-    get_app->callback([flags, &exit_code] { exit_code = get(flags->name); });
+    get_app->callback([flags, &exit_code] { exit_code = get(flags->name, flags->json); });
 
     CLI::App* list_app = model->add_subcommand("list", "The models that `get` knows");
     list_app->footer("Example:\n  hearth model list");
-    list_app->callback([&exit_code] { exit_code = list(); });
+    list_app->callback([flags, &exit_code] { exit_code = list(flags->json); });
 
     CLI::App* info_app = model->add_subcommand("info", "Shape and KV size of a model");
     info_app->add_option("name", flags->name, "smollm2, tiny, or a path")->required();
-    info_app->callback([flags, &exit_code] { exit_code = info(flags->name); });
+    info_app->footer("Example:\n  hearth model info smollm2 --json");
+    info_app->callback([flags, &exit_code] { exit_code = info(flags->name, flags->json); });
+    for (CLI::App* each : {get_app, list_app, info_app})
+        each->add_flag("--json", flags->json, kJsonHelp);
 
     CLI::App* eval_app =
         model->add_subcommand("eval", "Perplexity of float, int8 and int4 weights on a text");
@@ -182,7 +225,7 @@ void add_model(CLI::App& app, int& exit_code) {
         ->capture_default_str();
     eval_app->add_option("--backend", flags->eval.backend, "auto, cpu or ref")
         ->capture_default_str();
-    eval_app->add_flag("--json", flags->eval.json, "One JSON object");
+    eval_app->add_flag("--json", flags->eval.json, kJsonHelp);
     eval_app->footer("Example:\n  hearth model eval smollm2 words.txt --max-tokens 2048");
     eval_app->callback([flags, &exit_code] { exit_code = eval_model(flags->eval); });
     add_make_tiny(*model, exit_code);

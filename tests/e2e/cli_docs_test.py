@@ -6,6 +6,8 @@ import subprocess
 
 from fleet import BIN, ROOT, check, skip
 
+# Conversations, servers, and what is written for a program that reads nothing else.
+WITHOUT_JSON = {("up",), ("chat",), ("bench",), ("completion",), ("docs", "man"), ("docs", "configuration")}
 missing = []
 FISH = 'source (%s completion fish | psub); complete -C "$argv[1]"'
 ZSH = """
@@ -103,6 +105,8 @@ def main():
     check(len(tree) > 20, f"{len(tree)} commands")
     for path in tree:
         check("xample" in hearth(*path, "--help"), f"hearth {' '.join(path)} --help has no example")
+        if not tree[path][0] and path not in WITHOUT_JSON:
+            check("--json" in tree[path][1], f"hearth {' '.join(path)} has no --json")
     check_completion(tree)
     check_manuals(tree)
     page = (ROOT / "docs" / "configuration.md").read_text()

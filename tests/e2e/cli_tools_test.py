@@ -138,8 +138,11 @@ def check_diff(fleet):
 
 def check_plan(fleet):
     model = ("--model", fleet.tiny_model())
-    info = hearth("model", "info", fleet.tiny_model())
-    per_token = float(info.split("KV bytes per token")[1].split()[0])
+    per_token = json.loads(hearth("model", "info", fleet.tiny_model(), "--json"))["kv_bytes_per_token"]
+    check(f"{per_token:.0f} (int8)" in hearth("model", "info", fleet.tiny_model()), "info as a table")
+    key = json.loads(hearth("key", "new", "--json"))
+    check(json.loads(hearth("key", "hash", key["key"], "--json"))["hash"] == key["hash"], "a key's hash")
+    check({m["name"] for m in json.loads(hearth("model", "list", "--json"))} >= {"tiny"}, "known models")
     told = json.loads(hearth("plan", *model, "--nodes", "2", "--kv-memory", "1MiB", "--kv-disk", "3MiB",
                              "--session-tokens", "100", "--json"))
     check(told["kv_bytes_per_token"] == per_token, f"{told}")

@@ -181,6 +181,12 @@ def check_workload(where, workload, objects, configs):
     drains_in_time(where, spec, text)
 
 
+def rule_groups():
+    import yaml
+    return [group for name in ("recording", "alerts")
+            for group in yaml.safe_load((ROOT / "dashboards" / "rules" / f"{name}.yaml").read_text())["groups"]]
+
+
 def check_relations(build, objects, configs):
     """What no schema knows: that the objects speak of each other."""
     pods = [w["spec"]["template"]["metadata"]["labels"] for w in workloads(objects)]
@@ -199,6 +205,13 @@ def check_relations(build, objects, configs):
         jobs = {r["replacement"] for e in monitor["spec"]["podMetricsEndpoints"] for r in e["relabelings"]
                 if r["targetLabel"] == "job"}
         check(jobs <= {"hearth-router", "hearth-cachenode"} and jobs, f"{build}: jobs {jobs}")
+    boards = [text for o in by_kind(objects, "ConfigMap") if o["metadata"].get("labels", {}).get("grafana_dashboard")
+              for text in o["data"].values()] if by_kind(objects, "PodMonitor") else []
+    for text in boards:
+        board = json.loads(text)["uid"].removeprefix("hearth-")
+        check(json.loads(text) == json.loads((ROOT / "dashboards" / f"{board}.json").read_text()), board)
+    for rule in by_kind(objects, "PrometheusRule"):
+        check(len(boards) == 3 and rule["spec"]["groups"] == rule_groups(), f"{build}: rules or dashboards")
     for scaled in by_kind(objects, "ScaledObject"):
         target = scaled["spec"]["scaleTargetRef"]
         found = [w for w in workloads(objects) if w["metadata"]["name"] == target["name"]]
