@@ -170,7 +170,7 @@ Task<Result<HttpClient::State::Connection>> HttpClient::State::connect(std::stri
         Result<void> connected = co_await connection->stream().connect(endpoint, until(deadline));
         if (connected && options.tls) {
             auto session = std::make_unique<TlsSession>(
-                *options.tls, connection->stream().socket().native_handle(), host);
+                *options.tls, connection->stream().native_handle(), host);
             connected =
                 co_await connection->stream().start_tls(std::move(session), until(deadline));
         }

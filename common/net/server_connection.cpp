@@ -93,9 +93,7 @@ ServerConnection::ServerConnection(ServerContext& context, Tcp::socket socket)
 }
 
 std::string ServerConnection::remote_address() const {
-    boost::system::error_code ec;
-    const Tcp::endpoint peer = const_cast<TcpStream&>(stream_).socket().remote_endpoint(ec);
-    return ec ? std::string() : peer.address().to_string();
+    return stream_.peer_address();
 }
 
 void ServerConnection::close_if_idle() {
@@ -118,7 +116,7 @@ MonotonicNs ServerConnection::waiting_since() const {
 
 Task<bool> ServerConnection::shake_hands() {
     const std::string remote = remote_address();
-    auto session = std::make_unique<TlsSession>(*context_.tls, stream_.socket().native_handle());
+    auto session = std::make_unique<TlsSession>(*context_.tls, stream_.native_handle());
     in_head_ = true;  // Nothing was promised yet.
     Result<void> done =
         co_await stream_.start_tls(std::move(session), context_.limits.head_timeout);

@@ -4,9 +4,11 @@
 #include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "common/base/check.h"
@@ -37,13 +39,40 @@ void drop_pages(char* begin, char* end) {
     if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
+Readiness& readiness_of(Tcp::socket& socket) {
+    auto& context = asio::query(socket.get_executor(), asio::execution::context);
+    return asio::use_service<Readiness>(static_cast<asio::io_context&>(context));
+}
+
+bool would_block() {
+    return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
 }  // namespace
 
 TcpStream::TcpStream(Tcp::socket socket, const std::shared_ptr<Deadlines>& deadlines)
     : socket_(std::move(socket)),
+      readiness_(&readiness_of(socket_)),
       read_deadline_(deadlines, [this] { cancel(); }),
       write_deadline_(deadlines, [this] { cancel(); }),
       buffer_(std::make_unique_for_overwrite<char[]>(kStreamBufferBytes)) {}
+
+TcpStream::~TcpStream() {
+    if (readiness_ == nullptr) return;  // The loop has ended.
+    unwatch();
+    if (tls_) tls_->detach();
+    if (reader_) readiness_->end_wait();
+    if (writer_) readiness_->end_wait();
+    release();
+    readiness_->remove(-1, *this);
+}
+
+std::string TcpStream::peer_address() const {
+    Tcp::endpoint peer;
+    auto size = static_cast<socklen_t>(peer.capacity());
+    if (::getpeername(fd_, peer.data(), &size) != 0) return {};
+    return peer.address().to_string();
+}
 
 Error TcpStream::failure(const error_code& ec, const Deadline& deadline,
                          std::string_view what) const {
@@ -72,6 +101,7 @@ Task<Result<void>> TcpStream::connect(const Tcp::endpoint& endpoint,
 }
 
 void TcpStream::prepare() {
+    if (fd_ >= 0) return;
     error_code ignored;  // A peer that has gone already shows at the first read.
     socket_.set_option(Tcp::no_delay(true), ignored);
     // A peer that does not read must not fill megabytes of the kernel's memory, nor hide behind
@@ -80,12 +110,20 @@ void TcpStream::prepare() {
     ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_max,
                  sizeof unsent_max);
     socket_.non_blocking(true, ignored);
+    fd_ = socket_.release(ignored);
+    if (fd_ >= 0 && !readiness_->add(fd_, *this)) close();
+}
+
+// Closes what is ours.
+void TcpStream::release() {
+    if (fd_ < 0) return;
+    readiness_->remove(fd_, *this);
+    ::close(std::exchange(fd_, -1));
 }
 
 void TcpStream::end_writes() {
     if (tls_) tls_->end_writes();
-    error_code ignored;
-    socket_.shutdown(Tcp::socket::shutdown_send, ignored);
+    ::shutdown(fd_, SHUT_WR);
 }
 
 void TcpStream::close() {
@@ -95,18 +133,28 @@ void TcpStream::close() {
     }
     error_code ignored;
     socket_.close(ignored);
+    release();
+    cancel();
 }
 
 void TcpStream::cut() {
     if (tls_) tls_->detach();
+    const linger at_once{1, 0};
+    if (fd_ >= 0) ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     error_code ignored;
-    socket_.set_option(asio::socket_base::linger(true, 0), ignored);
     socket_.close(ignored);
+    release();
+    cancel();
 }
 
 void TcpStream::cancel() {
     error_code ignored;
-    socket_.cancel(ignored);
+    if (socket_.is_open()) socket_.cancel(ignored);
+    cancel_reader();
+    cancel_writer();
+    if (!gone_) return;
+    watch_due_ = true;
+    readiness_->call(*this);
 }
 
 void TcpStream::forget_kept() {
@@ -115,7 +163,7 @@ void TcpStream::forget_kept() {
     end_ -= begin_;
     begin_ = 0;
     kept_ = 0;
-    if (used_ > kPagesKept && end_ < kPagesKept / 2 && !joins_read()) {
+    if (used_ > kPagesKept && end_ < kPagesKept / 2) {
         drop_pages(buffer_.get() + kPagesKept, buffer_.get() + kStreamBufferBytes);
         used_ = end_;
     }
@@ -127,11 +175,47 @@ asio::mutable_buffer TcpStream::room() {
     return {buffer_.get() + end_, kStreamBufferBytes - end_};
 }
 
+// One system call at most. A read that brings less than it has room for has taken all there was,
+// unless the end is behind it: more is told by the next event.
+bool TcpStream::receive(asio::mutable_buffer target, std::size_t& bytes, error_code& ec) {
+    bytes = 0;
+    ec.clear();
+    if (over_ || fd_ < 0) {
+        ec = over_ ? over_ec_ : error_code(asio::error::bad_descriptor);
+        return true;
+    }
+    if (!may_read_) return false;
+    ssize_t n = 0;
+    do {
+        n = ::recv(fd_, target.data(), target.size(), MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n > 0) {
+        bytes = static_cast<std::size_t>(n);
+        may_read_ = peer_ended_ || bytes == target.size();
+        return true;
+    }
+    if (n < 0 && would_block()) {
+        may_read_ = false;
+        return false;
+    }
+    over_ = true;
+    over_ec_ = asio::error::eof;
+    if (n < 0) over_ec_ = error_code(errno, boost::system::system_category());
+    ec = over_ec_;
+    return true;
+}
+
+bool TcpStream::fill_now(std::size_t& bytes, error_code& ec) {
+    const asio::mutable_buffer target = room();
+    const bool known = receive(target, bytes, ec);
+    end_ += bytes;
+    return known;
+}
+
 Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
     CHECK(has_room());
-    if (tls_) return fill_tls(timeout);
-    if (joins_read()) return join_read(timeout);
-    return fill_plain(timeout);
+    CHECK_MSG(!reader_ && !gone_, "one read at a time");
+    return tls_ ? fill_tls(timeout) : fill_plain(timeout);
 }
 
 Task<Result<std::size_t>> TcpStream::fill_tls(std::chrono::milliseconds timeout) {
@@ -141,15 +225,17 @@ Task<Result<std::size_t>> TcpStream::fill_tls(std::chrono::milliseconds timeout)
 }
 
 Task<Result<std::size_t>> TcpStream::fill_plain(std::chrono::milliseconds timeout) {
-    const asio::mutable_buffer target = room();
+    std::size_t n = 0;
     error_code ec;
-    read_deadline_.set(timeout);
-    const std::size_t n =
-        co_await socket_.async_read_some(target, asio::redirect_error(asio::use_awaitable, ec));
-    read_deadline_.clear();
+    if (!fill_now(n, ec)) {
+        read_deadline_.set(timeout);
+        co_await suspend_reader(Wait::kFill);
+        read_deadline_.clear();
+        n = filled_;
+        ec = read_ec_;
+    }
     if (ec == asio::error::eof) co_return std::size_t{0};
     if (ec) co_return failure(ec, read_deadline_, "read");
-    end_ += n;
     co_return n;
 }
 
@@ -157,22 +243,46 @@ Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,
                                                std::chrono::milliseconds timeout) {
     CHECK(begin_ == end_);
     if (tls_) co_return co_await read_tls(target, timeout);
-    if (joins_read()) {
-        Result<std::size_t> n = co_await join_read(timeout);
-        if (!n) co_return n;
-        const std::size_t take = std::min(*n, target.size());
-        std::memcpy(target.data(), unread().data(), take);
-        consume(take);
-        co_return take;
-    }
+    std::size_t n = 0;
     error_code ec;
-    read_deadline_.set(timeout);
-    const std::size_t n =
-        co_await socket_.async_read_some(target, asio::redirect_error(asio::use_awaitable, ec));
-    read_deadline_.clear();
+    while (!receive(target, n, ec)) {
+        read_deadline_.set(timeout);
+        ec = co_await wait_to_read(Wait::kReadable);
+        read_deadline_.clear();
+        if (ec) break;
+    }
     if (ec == asio::error::eof) co_return std::size_t{0};
     if (ec) co_return failure(ec, read_deadline_, "read");
     co_return n;
+}
+
+// Once; would_block if the socket takes nothing.
+std::size_t TcpStream::send(const asio::const_buffer* parts, std::size_t count, error_code& ec) {
+    ec.clear();
+    if (fd_ < 0) {
+        ec = asio::error::bad_descriptor;
+        return 0;
+    }
+    WriteParts::size_type used = 0;
+    std::array<iovec, std::tuple_size_v<WriteParts>> pieces;
+    for (std::size_t i = 0; i < count; ++i)
+        if (parts[i].size() > 0)
+            pieces[used++] = {const_cast<void*>(parts[i].data()), parts[i].size()};
+    if (used == 0) return 0;
+    msghdr message{};
+    message.msg_iov = pieces.data();
+    message.msg_iovlen = used;
+    constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    may_write_ = false;
+    ssize_t n = 0;
+    do {
+        n = used == 1 ? ::send(fd_, pieces[0].iov_base, pieces[0].iov_len, kFlags)
+                      : ::sendmsg(fd_, &message, kFlags);
+    } while (n < 0 && errno == EINTR);
+    if (n >= 0) return static_cast<std::size_t>(n);
+    ec = error_code(errno, boost::system::system_category());
+    if (would_block()) ec = asio::error::would_block;
+    return 0;
 }
 
 Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds timeout) {
@@ -185,7 +295,7 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
         if (tls_)
             n = write_tls(parts, ec);
         else
-            n = socket_.write_some(parts, ec);
+            n = send(parts.data(), parts.size(), ec);
         if (ec == asio::error::would_block) {
             if (left <= renew_at) {
                 write_deadline_.set(timeout);
@@ -194,8 +304,7 @@ Task<Result<void>> TcpStream::write(WriteParts parts, std::chrono::milliseconds 
                 co_return make_error(ErrorCode::kTimeout, "write timed out");
             }
             waited = true;
-            co_await socket_.async_wait(Tcp::socket::wait_write,
-                                        asio::redirect_error(asio::use_awaitable, ec));
+            ec = co_await wait_to_write();
             n = 0;
         }
         if (ec) {
@@ -222,9 +331,10 @@ bool TcpStream::write_now(WriteParts& parts, Result<void>& sent) {
     if (size <= kGatheredBytesMax) {
         thread_local std::array<char, kGatheredBytesMax> whole;
         asio::buffer_copy(asio::buffer(whole), parts);
-        n = socket_.write_some(asio::const_buffer(whole.data(), size), ec);
+        const asio::const_buffer gathered(whole.data(), size);
+        n = send(&gathered, 1, ec);
     } else {
-        n = socket_.write_some(parts, ec);
+        n = send(parts.data(), parts.size(), ec);
     }
     if (ec == asio::error::would_block) return false;
     if (ec) {
@@ -245,32 +355,7 @@ bool TcpStream::quiet() {
     if (begin_ != end_) return false;
     if (tls_) return quiet_tls();
     char byte = 0;
-    error_code ec;
-    socket_.receive(asio::buffer(&byte, 1), Tcp::socket::message_peek, ec);
-    return ec == asio::error::would_block;
-}
-
-Task<bool> TcpStream::wait_closed() {
-    if (tls_) co_return co_await wait_closed_tls();
-    error_code ec;
-    while (true) {
-        const bool readable = has_room();
-        const auto kind = readable ? Tcp::socket::wait_read : Tcp::socket::wait_error;
-        co_await socket_.async_wait(kind, asio::redirect_error(asio::use_awaitable, ec));
-        if (ec == asio::error::operation_aborted) {
-            // A deadline or close() of our own ends the connection; only the waiter's own
-            // cancellation says nothing about the peer.
-            const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-            co_return state.cancelled() == asio::cancellation_type::none;
-        }
-        if (ec) co_return true;
-        if (!readable) co_return true;  // Woken by an error of the socket.
-        const asio::mutable_buffer target = room();
-        const std::size_t n = socket_.read_some(asio::buffer(target), ec);
-        if (ec == asio::error::would_block) continue;
-        if (ec) co_return true;
-        end_ += n;
-    }
+    return ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && would_block();
 }
 
 }  // namespace hearth

@@ -6,11 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 
 #include "common/base/result.h"
 #include "common/net/asio.h"
 #include "common/net/deadlines.h"
+#include "common/net/readiness.h"
+#include "common/net/suspended.h"
 #include "common/net/tls.h"
 
 namespace hearth {
@@ -21,7 +24,7 @@ constexpr std::size_t kStreamBufferBytes = 64 * 1024;
 // beside each other. The first bytes of the buffer can be kept (a parsed head, to which views
 // point): later reads never touch or move them. After start_tls() all bytes go through TLS
 // (tcp_stream_tls.cpp); without it that costs one branch a call.
-class TcpStream {
+class TcpStream final : private ReadySocket {
   public:
     using WriteParts = std::array<asio::const_buffer, 4>;  // Written in order by one system call.
 
@@ -31,7 +34,7 @@ class TcpStream {
     TcpStream& operator=(const TcpStream&) = delete;
 
     Task<Result<void>> connect(const Tcp::endpoint& endpoint, std::chrono::milliseconds timeout);
-    void prepare();  // Once connected: Nagle off, never blocking.
+    void prepare();  // Once connected: Nagle off, never blocking; the socket is ours, not Asio's.
     // The handshake of a connected socket, as a server or (with a host) a client, in one deadline.
     // kUnavailable says what is wrong with the peer or its certificate.
     Task<Result<void>> start_tls(std::unique_ptr<TlsSession> session,
@@ -42,7 +45,9 @@ class TcpStream {
     void close();                      // Ends every operation with kCancelled. Idempotent.
     void cut();     // Closes with RST, so that the peer cannot take it for a normal end.
     void cancel();  // Ends the running operations with kCancelled; the socket stays open.
-    bool open() const { return socket_.is_open(); }
+    bool open() const { return fd_ >= 0 || socket_.is_open(); }
+    int native_handle() const { return fd_; }  // Once prepared; -1 when closed.
+    std::string peer_address() const;          // "" when closed.
 
     // Bytes received and not yet consumed.
     std::string_view unread() const { return {buffer_.get() + begin_, end_ - begin_}; }
@@ -78,8 +83,8 @@ class TcpStream {
     // The same as far as the loop has heard, which costs nothing; after watch_idle() only. Ends
     // that.
     bool stayed_quiet();
-    // Between two exchanges: begins the read that the next one will wait for, so that the peer's
-    // end is noticed meanwhile. The loop has work then. Not with TLS.
+    // Between two exchanges: so that the peer's end is noticed meanwhile. The loop has work then.
+    // Not with TLS.
     void watch_idle() {
         if (!tls_) watch([] {});
     }
@@ -88,37 +93,63 @@ class TcpStream {
     // arrive meanwhile go to the buffer; once that is full only a reset is noticed.
     Task<bool> wait_closed();
     // The same without a coroutine: calls `gone` once, from the loop or at once, unless unwatch()
-    // comes first. The read that runs then stays, and the next fill() or read_some() takes it over:
-    // being watched costs a turn no system call. Never beside wait_closed() or a read.
+    // comes first. It costs a turn no system call. Never beside wait_closed() or a read.
     void watch(std::function<void()> gone);
     void unwatch();
 
-    Tcp::socket& socket() { return socket_; }
-
   private:
-    Error failure(const boost::system::error_code& ec, const Deadline& deadline,
-                  std::string_view what) const;
+    using error_code = boost::system::error_code;
+    enum class Wait { kNone, kFill, kReadable, kReset };  // What the reader waits for.
+
+    bool hear(std::uint32_t events) override;
+    void go_on() override;
+    void drop() override;
+
+    Error failure(const error_code& ec, const Deadline& deadline, std::string_view what) const;
     asio::mutable_buffer room();
+    // Both try once: false if there is nothing (or no room) now. The first stands for an error too.
+    bool receive(asio::mutable_buffer target, std::size_t& bytes, error_code& ec);
+    bool fill_now(std::size_t& bytes, error_code& ec);
+    std::size_t send(const asio::const_buffer* parts, std::size_t count, error_code& ec);
+    Task<error_code> wait_to_read(Wait what);
+    Task<error_code> wait_to_write();
     Task<Result<std::size_t>> fill_tls(std::chrono::milliseconds timeout);
     Task<Result<std::size_t>> fill_plain(std::chrono::milliseconds timeout);
-
-    struct Watch;
-    void arm_watch();
-    void arm_wait();
-    void watched_read(const boost::system::error_code& ec, std::size_t bytes);
+    void release();
+    bool hears_end();
     void report_gone();
-    bool joins_read() const;  // The watch's read runs, or has ended for good.
-    Task<Result<std::size_t>> join_read(std::chrono::milliseconds timeout);
+    Task<void> suspend_reader(Wait what);
+    void cancel_reader();
+    void cancel_writer();
 
     Task<Result<std::size_t>> read_tls(asio::mutable_buffer target,
                                        std::chrono::milliseconds timeout);
-    std::size_t write_tls(const WriteParts& parts, boost::system::error_code& ec);
-    Task<boost::system::error_code> wait_for(TlsSession::Next next);
+    std::size_t write_tls(const WriteParts& parts, error_code& ec);
+    Task<error_code> wait_for(TlsSession::Next next);
     Error tls_failure(std::string_view what) const;
     bool quiet_tls();
-    Task<bool> wait_closed_tls();
 
-    Tcp::socket socket_;
+    Tcp::socket socket_;  // Until prepare().
+    Readiness* readiness_;
+    int fd_ = -1;  // From then on.
+    // What is known of the socket: a read or write may get something; the peer's end has come, or
+    // an error, so that a read that brought little may be followed by another.
+    bool may_read_ = false;
+    bool may_write_ = true;
+    bool peer_ended_ = false;
+    bool broken_ = false;
+    bool over_ = false;   // A read saw the end, or `over_ec_`; there will be no more.
+    error_code over_ec_;  // eof, or a failure.
+    Wait wait_ = Wait::kNone;
+    Suspended reader_;
+    Suspended writer_;
+    std::size_t filled_ = 0;      // By hear(), for the reader of kFill.
+    error_code read_ec_;          // Of the reader's wait.
+    error_code write_ec_;         // Of the writer's.
+    bool read_due_ = false;       // The reader is to go on,
+    bool write_due_ = false;      // and the writer,
+    bool watch_due_ = false;      // and gone_ is to be called.
+    std::function<void()> gone_;  // Null: nobody watches.
     Deadline read_deadline_;
     Deadline write_deadline_;
     std::unique_ptr<TlsSession> tls_;  // Null: plain TCP.
@@ -129,7 +160,6 @@ class TcpStream {
     std::size_t end_ = 0;
     std::size_t used_ = 0;  // The buffer's pages up to here may have been written to.
     bool wrote_any_ = false;
-    std::shared_ptr<Watch> watch_;  // Shared with its operation. Null until the first watch().
 };
 
 }  // namespace hearth

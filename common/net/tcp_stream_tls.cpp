@@ -13,17 +13,18 @@ constexpr int kReadsInARowMax = 16;
 
 }  // namespace
 
+// OpenSSL has tried, so only what the kernel says from now on counts.
 Task<error_code> TcpStream::wait_for(Next next) {
-    auto kind = Tcp::socket::wait_read;
-    if (next == Next::kWaitWrite) kind = Tcp::socket::wait_write;
-    error_code ec;
-    co_await socket_.async_wait(kind, asio::redirect_error(asio::use_awaitable, ec));
-    co_return ec;
+    if (next == Next::kWaitWrite) {
+        may_write_ = false;
+        return wait_to_write();
+    }
+    may_read_ = false;
+    return wait_to_read(Wait::kReadable);
 }
 
 Error TcpStream::tls_failure(std::string_view what) const {
-    if (!socket_.is_open())
-        return make_error(ErrorCode::kCancelled, std::string(what) + " was cancelled");
+    if (!open()) return make_error(ErrorCode::kCancelled, std::string(what) + " was cancelled");
     return make_error(ErrorCode::kUnavailable, std::string(what) + " failed: " + tls_->why());
 }
 
@@ -73,7 +74,8 @@ std::size_t TcpStream::write_tls(const WriteParts& parts, error_code& ec) {
     const TlsSession::Step step = tls_->write(parts);
     wrote_any_ = wrote_any_ || tls_->bytes_sent() != before;
     ec.clear();
-    if (!socket_.is_open())
+    may_write_ = false;  // OpenSSL has tried.
+    if (!open())
         ec = asio::error::operation_aborted;
     else if (step.next == Next::kWaitWrite)
         ec = asio::error::would_block;
@@ -87,28 +89,6 @@ bool TcpStream::quiet_tls() {
     const TlsSession::Step step = tls_->read(room());
     end_ += step.bytes;
     return step.next == Next::kWaitRead;
-}
-
-Task<bool> TcpStream::wait_closed_tls() {
-    while (true) {
-        const bool readable = has_room();
-        if (readable) {
-            // First what OpenSSL holds already: the socket would not say that it is there.
-            const TlsSession::Step step = tls_->read(room());
-            end_ += step.bytes;
-            if (step.next == Next::kDone) continue;
-            if (step.next != Next::kWaitRead) co_return true;
-        }
-        auto kind = Tcp::socket::wait_read;
-        if (!readable) kind = Tcp::socket::wait_error;
-        error_code ec;
-        co_await socket_.async_wait(kind, asio::redirect_error(asio::use_awaitable, ec));
-        if (ec == asio::error::operation_aborted) {
-            const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
-            co_return state.cancelled() == asio::cancellation_type::none;
-        }
-        if (ec || !readable) co_return true;
-    }
 }
 
 }  // namespace hearth

@@ -1,8 +1,7 @@
-// TcpStream::watch(): a read without a coroutine that notices the peer's end, and how the next read
-// takes it over.
-#include <cstddef>
-#include <cstring>
-#include <new>
+// What TcpStream does when the kernel says something of its socket, and who waits for that.
+#include <sys/epoll.h>
+
+#include <utility>
 
 #include "common/base/check.h"
 #include "common/net/tcp_stream.h"
@@ -11,156 +10,159 @@ namespace hearth {
 
 using boost::system::error_code;
 
-namespace {
-
-// A suspended coroutine. (Asio 1.26's any_completion_handler recurses when it is moved.)
-struct Suspended {
-    virtual ~Suspended() = default;
-    virtual void resume() = 0;  // Ends its life first: its place may be needed again.
-};
-
-template <typename Handler>
-struct SuspendedIn final : Suspended {
-    explicit SuspendedIn(Handler&& own) : handler(std::move(own)) {}
-    void resume() override {
-        Handler last = std::move(handler);
-        this->~SuspendedIn();
-        std::move(last)();
+// The bytes that somebody waits for are read here, before anybody goes on.
+bool TcpStream::hear(std::uint32_t events) {
+    constexpr std::uint32_t kEnd = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+    if (events & (EPOLLIN | kEnd)) may_read_ = true;
+    if (events & kEnd) peer_ended_ = true;
+    if (events & (EPOLLHUP | EPOLLERR)) broken_ = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) may_write_ = true;
+    if (writer_ && may_write_) write_due_ = true;
+    if (reader_ && !read_due_) {
+        if (wait_ == Wait::kFill)
+            read_due_ = fill_now(filled_, read_ec_);
+        else
+            read_due_ = wait_ == Wait::kReadable ? may_read_ : broken_;
     }
-    Handler handler;
-};
+    if (gone_ && may_read_) watch_due_ = watch_due_ || hears_end();
+    return read_due_ || write_due_ || watch_due_;
+}
 
-}  // namespace
-
-// What Asio's handler of a waiting coroutine takes, with some room to spare.
-constexpr std::size_t kJoinBytes = 64;
-
-// Shared by the stream and its pending operation, which may outlive it.
-struct TcpStream::Watch {
-    Watch() = default;
-    ~Watch() {
-        if (join) join->~Suspended();
+// One of them at a time: each may be the end of this stream.
+void TcpStream::go_on() {
+    if (std::exchange(watch_due_, false) && gone_) {
+        if (read_due_ || write_due_) readiness_->call(*this);
+        report_gone();
+        return;
     }
-    Watch(const Watch&) = delete;
-    Watch& operator=(const Watch&) = delete;
+    if (std::exchange(write_due_, false) && writer_) {
+        if (read_due_) readiness_->call(*this);
+        readiness_->end_wait();
+        writer_.resume();
+        return;
+    }
+    if (!std::exchange(read_due_, false) || !reader_) return;
+    readiness_->end_wait();
+    reader_.resume();
+}
 
-    TcpStream* stream = nullptr;  // Null once it is gone.
-    std::function<void()> gone;   // Null: nobody watches.
-    // Waits for the end of the read; null: nobody does. Lies in `join_place`.
-    Suspended* join = nullptr;
-    alignas(std::max_align_t) std::byte join_place[kJoinBytes];
-    const char* target = nullptr;  // Where the pending read writes; null: none is.
-    bool waiting[2] = {};          // A wait for an error, or for bytes without a read, is pending.
-    bool over = false;             // The peer's end, or a failure of the socket.
-    error_code ec;                 // Of the last read.
-};
+void TcpStream::drop() {
+    if (writer_) return writer_.drop();
+    if (reader_) return reader_.drop();
+    gone_ = nullptr;
+    if (tls_) tls_->detach();
+    release();
+    readiness_ = nullptr;
+}
 
-TcpStream::~TcpStream() {
-    if (watch_) watch_->stream = nullptr;
+// One that is about to go on with what it waited for keeps that.
+void TcpStream::cancel_reader() {
+    if (!reader_) return;
+    if (!std::exchange(read_due_, true)) read_ec_ = asio::error::operation_aborted;
+    readiness_->call(*this);
+}
+
+void TcpStream::cancel_writer() {
+    if (!writer_) return;
+    if (!std::exchange(write_due_, true)) write_ec_ = asio::error::operation_aborted;
+    readiness_->call(*this);
+}
+
+Task<error_code> TcpStream::wait_to_read(Wait what) {
+    if (fd_ < 0) co_return asio::error::bad_descriptor;
+    if (what == Wait::kReadable ? may_read_ : broken_) co_return error_code();
+    co_await suspend_reader(what);
+    co_return read_ec_;
+}
+
+Task<error_code> TcpStream::wait_to_write() {
+    if (fd_ < 0) co_return asio::error::bad_descriptor;
+    if (may_write_) co_return error_code();
+    auto initiate = [this](auto handler) {
+        write_ec_.clear();
+        write_due_ = false;
+        writer_.keep(std::move(handler), [this] { cancel_writer(); });
+        readiness_->begin_wait();
+    };
+    asio::use_awaitable_t<> token;
+    co_await asio::async_initiate<asio::use_awaitable_t<>, void()>(initiate, token);
+    co_return write_ec_;
+}
+
+Task<void> TcpStream::suspend_reader(Wait what) {
+    auto initiate = [this, what](auto handler) {
+        wait_ = what;
+        filled_ = 0;
+        read_ec_.clear();
+        read_due_ = false;
+        reader_.keep(std::move(handler), [this] { cancel_reader(); });
+        readiness_->begin_wait();
+    };
+    asio::use_awaitable_t<> token;
+    return asio::async_initiate<asio::use_awaitable_t<>, void()>(initiate, token);
 }
 
 void TcpStream::watch(std::function<void()> gone) {
-    if (!watch_) {
-        watch_ = std::make_shared<Watch>();
-        watch_->stream = this;
-    }
-    watch_->gone = std::move(gone);
-    arm_watch();
+    CHECK_MSG(!reader_ && !gone_, "one read at a time");
+    gone_ = std::move(gone);
+    watch_due_ = false;
+    readiness_->begin_wait();
+    if (hears_end()) report_gone();
 }
 
 void TcpStream::unwatch() {
-    if (watch_) watch_->gone = nullptr;
-}
-
-bool TcpStream::stayed_quiet() {
-    if (tls_ || !watch_) return quiet();
-    unwatch();
-    return begin_ == end_ && watch_->target != nullptr && socket_.is_open();
-}
-
-bool TcpStream::joins_read() const {
-    return watch_ && (watch_->target != nullptr || watch_->over);
+    watch_due_ = false;
+    if (!gone_) return;
+    gone_ = nullptr;
+    readiness_->end_wait();
 }
 
 void TcpStream::report_gone() {
-    const std::function<void()> gone = std::exchange(watch_->gone, nullptr);
-    if (gone) gone();
+    const std::function<void()> gone = std::exchange(gone_, nullptr);
+    watch_due_ = false;
+    readiness_->end_wait();
+    gone();  // May be the end of this stream.
 }
 
-// An operation that an earlier watch left pending serves this one too.
-void TcpStream::arm_watch() {
-    if (watch_->over) return report_gone();
-    if (watch_->target != nullptr) return;
-    if (tls_ || !has_room()) return arm_wait();
-    const asio::mutable_buffer target = room();
-    watch_->target = static_cast<const char*>(target.data());
-    socket_.async_read_some(asio::buffer(target),
-                            [watch = watch_](const error_code& ec, std::size_t bytes) {
-                                if (watch->stream) watch->stream->watched_read(ec, bytes);
-                            });
+// Takes what has come into the buffer. True at the end of the connection; with a full buffer only a
+// reset can be told.
+bool TcpStream::hears_end() {
+    while (!over_ && fd_ >= 0) {
+        if (!has_room()) return broken_;
+        if (tls_) {  // Only OpenSSL knows what a read brings.
+            may_read_ = false;
+            const TlsSession::Step step = tls_->read(room());
+            end_ += step.bytes;
+            if (step.next == TlsSession::Next::kWaitRead) return false;
+            if (step.next != TlsSession::Next::kDone) return true;
+            continue;
+        }
+        std::size_t bytes = 0;
+        error_code ignored;  // Of the end, which stays known.
+        if (!fill_now(bytes, ignored)) return false;
+    }
+    return true;
 }
 
-// In TLS only OpenSSL knows what a read brings; with a full buffer only a reset can be told.
-void TcpStream::arm_wait() {
-    while (tls_ && has_room()) {
-        const TlsSession::Step step = tls_->read(room());
-        end_ += step.bytes;
-        if (step.next == TlsSession::Next::kWaitRead) break;
-        if (step.next != TlsSession::Next::kDone) return report_gone();
-    }
-    const bool readable = has_room();
-    const auto kind = readable ? Tcp::socket::wait_read : Tcp::socket::wait_error;
-    if (std::exchange(watch_->waiting[readable], true)) return;
-    socket_.async_wait(kind, [watch = watch_, readable](const error_code& ec) {
-        watch->waiting[readable] = false;
-        if (!watch->stream || !watch->gone) return;
-        if (ec || !readable)
-            watch->stream->report_gone();
-        else
-            watch->stream->arm_watch();
-    });
+bool TcpStream::stayed_quiet() {
+    if (tls_ || !gone_ || may_read_) return quiet();
+    unwatch();
+    return begin_ == end_ && !over_ && !peer_ended_;
 }
 
-void TcpStream::watched_read(const error_code& ec, std::size_t bytes) {
-    Watch& watch = *watch_;
-    const char* const target = std::exchange(watch.target, nullptr);
-    watch.ec = ec;
-    // One that was cancelled says nothing of the peer.
-    watch.over = ec && ec != asio::error::operation_aborted;
-    if (bytes > 0) {
-        // forget_kept() may have moved the end of the unread bytes since.
-        char* const place = buffer_.get() + end_;
-        if (place != target) std::memmove(place, target, bytes);
-        end_ += bytes;
+Task<bool> TcpStream::wait_closed() {
+    while (!hears_end()) {
+        const Wait what = has_room() ? Wait::kReadable : Wait::kReset;
+        const error_code ec = co_await wait_to_read(what);
+        if (ec == asio::error::operation_aborted) {
+            // A deadline or close() of our own ends the connection; only the waiter's own
+            // cancellation says nothing about the peer.
+            const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
+            co_return state.cancelled() == asio::cancellation_type::none;
+        }
+        if (ec || what == Wait::kReset) break;
     }
-    if (watch.join) {
-        std::exchange(watch.join, nullptr)->resume();  // May be the end of this stream.
-        return;
-    }
-    if (ec)
-        report_gone();
-    else if (watch.gone)
-        arm_watch();
-}
-
-Task<Result<std::size_t>> TcpStream::join_read(std::chrono::milliseconds timeout) {
-    const std::shared_ptr<Watch> watch = watch_;
-    CHECK_MSG(!watch->join && !watch->gone, "one read at a time");
-    const std::size_t before = end_ - begin_;
-    if (watch->target != nullptr) {
-        read_deadline_.set(timeout);
-        auto initiate = [watch](auto handler) {
-            using Join = SuspendedIn<decltype(handler)>;
-            static_assert(sizeof(Join) <= kJoinBytes);
-            watch->join = new (watch->join_place) Join(std::move(handler));
-        };
-        asio::use_awaitable_t<> token;
-        co_await asio::async_initiate<asio::use_awaitable_t<>, void()>(initiate, token);
-        read_deadline_.clear();
-    }
-    const std::size_t bytes = end_ - begin_ - before;
-    if (bytes > 0 || watch->ec == asio::error::eof) co_return bytes;
-    co_return failure(watch->ec, read_deadline_, "read");
+    co_return true;
 }
 
 }  // namespace hearth
