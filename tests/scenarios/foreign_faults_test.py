@@ -114,6 +114,39 @@ def before_answers(router, servers):
         check(sent == turns, f"{how}: {sent} servers got the turn, not {turns}")
 
 
+def ejected(fleet):
+    """A server that fails turn after turn is walked past, is tried again in time, and serves again;
+    its sessions come home."""
+    servers = start_servers(Chunked, 3)
+    addresses = [f"127.0.0.1:{server.server_port}" for server in servers]
+    router = start_router_to(fleet, addresses, "--eject-failures=3", "--eject-ms=2s",
+                             name="router-ejects")
+    wait_until(lambda: metric(router, "hearth_router_node_health") == 3, "all are up")
+    turns = lambda: [server.turns for server in servers]
+
+    def played(session, status=200):
+        before = turns()
+        check(one_stream(router, session).status == status, f"{session}: {turns()}")
+        return [now - then for now, then in zip(turns(), before)].index(1)
+
+    sessions = [f"ejected-{n}" for n in range(30)]
+    home = {session: played(session) for session in sessions}
+    bad = home[sessions[0]]
+    own = [session for session in sessions if home[session] == bad]
+    check(0 < len(own) < 30, home)
+    servers[bad].how = 500
+    for session in (own * 3)[:3]:
+        check(played(session, 500) == bad, "a failing server is asked until it is ejected")
+    count = "hearth_router_node_ejections_total"
+    check(metric(router, count) == 1, f"{metric(router, count)} ejections")
+    heirs = {session: played(session) for session in sessions}
+    check(bad not in heirs.values(), "an ejected server got a turn")
+    check(all(heirs[s] == home[s] for s in sessions if s not in own), "others moved too")
+    servers[bad].how = "well"
+    wait_until(lambda: played(own[0]) == bad, "it is tried again")
+    wait_until(lambda: {session: played(session) for session in sessions} == home, "all are home")
+
+
 def main():
     with Fleet() as fleet:
         for kind, handler in (("chunked", Chunked), ("until close", UntilClose)):
@@ -126,6 +159,7 @@ def main():
             if kind == "chunked":
                 before_answers(router, servers)
             wait_until(lambda r=router: quiet(r), "all gauges are back at 0")
+        ejected(fleet)
 
 
 main()
