@@ -29,6 +29,13 @@ std::size_t terminal_columns() {
     return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
+// Writes over what stands there: whatever is left of a longer line goes.
+std::string over(const std::string& text) {
+    std::string out;
+    for (const char c : text) out += c == '\n' ? std::string("\x1b[K\n") : std::string(1, c);
+    return out;
+}
+
 // On a terminal each frame takes the place of the one before; else they follow each other.
 bool show(const TopFrame& frame, const TopFlags& flags) {
     if (flags.admin.json) {
@@ -40,8 +47,10 @@ bool show(const TopFrame& frame, const TopFlags& flags) {
         style.color = environment("NO_COLOR").empty();
         style.columns = terminal_columns();
         const std::string text = top_text(frame, style);
-        std::printf("%s%s%s", flags.once ? "" : "\x1b[H\x1b[2J", text.c_str(),
-                    flags.once ? "" : "\nCtrl-C ends\n");
+        if (flags.once)
+            std::printf("%s", text.c_str());
+        else
+            std::printf("\x1b[H%s\x1b[K\nCtrl-C ends\x1b[K\x1b[J", over(text).c_str());
     }
     return std::fflush(stdout) == 0;
 }
@@ -49,6 +58,8 @@ bool show(const TopFrame& frame, const TopFlags& flags) {
 Task<int> watch(asio::io_context& io, TopFlags flags) {
     const Clock& clock = SystemClock::instance();
     TopView view;
+    const bool drawn = !flags.once && !flags.admin.json && ::isatty(STDOUT_FILENO) == 1;
+    if (drawn) std::printf("\x1b[2J");
     asio::steady_timer timer(io);
     while (true) {
         Question which{"GET", "/admin/v1/nodes"};
@@ -80,7 +91,8 @@ void add_top(CLI::App& app, int& exit_code) {
         ->capture_default_str();
     add_admin_flags(*sub, flags->admin);
     sub->footer(
-        "The hit rates of a node are since it began. With --json each look is a line.\n"
+        "Of a node: turns of this router in flight, turns that it runs and that wait there, its "
+        "hit\nrate since it began, prompt tokens a second. With --json each look is a line.\n"
         "Examples:\n  hearth top\n  hearth top --once --json | jq .hour.hit_rate");
     sub->callback([flags, &exit_code] {
         asio::io_context io;

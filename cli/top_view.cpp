@@ -2,6 +2,7 @@
 #include "cli/top_view.h"
 
 #include <algorithm>
+#include <array>
 #include <boost/json.hpp>
 #include <cstdio>
 #include <sstream>
@@ -14,7 +15,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr double kRecentSeconds = 300, kHourSeconds = 3600;
-constexpr std::size_t kBarCells = 10;
+constexpr std::size_t kBarCells = 6;
 
 const json::array* list_at(const json::object& object, const char* key) {
     const json::value* value = object.if_contains(key);
@@ -63,11 +64,11 @@ TopNode node_of(const json::object& answer) {
 
 // "######....", with the number behind it.
 std::string bar(double part, double whole) {
-    if (whole <= 0) return padded("-", kBarCells + 7);
+    if (whole <= 0) return padded("-", kBarCells + 6);
     const double filled = std::clamp(part / whole, 0.0, 1.0) * kBarCells;
     const auto cells = static_cast<std::size_t>(filled + 0.5);
     return std::string(cells, '#') + std::string(kBarCells - cells, '.') +
-           padded(format("%.0f %%", 100 * part / whole), 7, false);
+           padded(format("%.0f %%", 100 * part / whole), 6, false);
 }
 
 // A hit rate from 95 % up is as it should be, from 60 % on somebody should look.
@@ -90,16 +91,40 @@ std::string hit_line(const char* title, const HitWindow& window, const TopStyle&
     return line;
 }
 
-std::string node_line(const TopNode& node, const TopStyle& style) {
-    std::string state = padded(node.state, 20);
+// Of the first two columns, as wide as what stands in them.
+struct Widths {
+    std::size_t id = 5, state = 7;
+};
+
+Widths widths_of(const TopFrame& frame) {
+    Widths out;
+    for (const TopNode& node : frame.nodes) {
+        out.id = std::max(out.id, node.id.size() + 1);
+        out.state = std::max(out.state, node.state.size() + 1);
+    }
+    return out;
+}
+
+// The columns behind id and state.
+std::string columns(const std::array<std::string, 4>& turns, const std::string& kv,
+                    const std::string& rate, const std::string& speed) {
+    constexpr std::array<std::size_t, 4> kWidths = {5, 8, 5, 6};
+    std::string out;
+    for (std::size_t i = 0; i < turns.size(); ++i) out += padded(turns[i], kWidths[i], false);
+    return out + "  " + padded(kv, kBarCells + 6) + padded(rate, 10, false) +
+           padded(speed, 10, false);
+}
+
+std::string node_line(const TopNode& node, const Widths& widths, const TopStyle& style) {
+    std::string state = padded(node.state, widths.state);
     if (style.color && !node.state.starts_with("active")) state = "\x1b[33m" + state + "\x1b[0m";
-    const double rate = node.prompt_tokens_per_s;
-    return padded(node.id, 20) + " " + state + padded(format("%.2f", node.load), 6, false) +
-           padded(format("%.0f", node.in_flight), 10, false) +
-           padded(format("%.0f", node.running), 8, false) +
-           padded(format("%.0f", node.waiting), 8, false) + "  " + bar(node.kv_used, node.kv_max) +
-           padded(percent(node.reused, node.reusable), 10, false) +
-           padded(rate < 0 ? "-" : format("%.0f", rate), 11, false);
+    const double speed = node.prompt_tokens_per_s;
+    const std::array<std::string, 4> turns = {
+        format("%.2f", node.load), format("%.0f", node.in_flight), format("%.0f", node.running),
+        format("%.0f", node.waiting)};
+    return padded(node.id, widths.id) + state +
+           columns(turns, bar(node.kv_used, node.kv_max), percent(node.reused, node.reusable),
+                   speed < 0 ? "-" : format("%.0f", speed));
 }
 
 // At most `columns` characters of each line; the colours take none, and end.
@@ -195,13 +220,12 @@ std::string top_text(const TopFrame& frame, const TopStyle& style) {
     lines.push_back(hit_line("hit rate, 5 min ", frame.recent, style));
     lines.push_back(hit_line("hit rate, 1 hour", frame.hour, style));
     lines.push_back("");
-    const std::string header = padded("node", 20) + " " + padded("state", 20) +
-                               padded("load", 6, false) + padded("in flight", 10, false) +
-                               padded("running", 8, false) + padded("waiting", 8, false) + "  " +
-                               padded("KV memory", kBarCells + 7) + padded("hit rate", 10, false) +
-                               padded("tokens/s", 11, false);
+    const Widths widths = widths_of(frame);
+    const std::string header =
+        padded("node", widths.id) + padded("state", widths.state) +
+        columns({"load", "flight", "run", "wait"}, "KV memory", "hit rate", "tokens/s");
     lines.push_back(style.color ? "\x1b[1m" + header + "\x1b[0m" : header);
-    for (const TopNode& node : frame.nodes) lines.push_back(node_line(node, style));
+    for (const TopNode& node : frame.nodes) lines.push_back(node_line(node, widths, style));
     std::string out;
     for (const std::string& line : lines) out += cut(line, style.columns) + "\n";
     return out;

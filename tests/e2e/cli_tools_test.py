@@ -65,6 +65,7 @@ def check_top(admin):
     check("\x1b" not in text and "node-1" in text and "hit rate, 1 hour" in text, text)
     drawn = on_a_terminal("top", "--once", "--admin", admin)
     check("\x1b[1mnode" in drawn and "node-1" in drawn, drawn)
+    check("tokens/s" in drawn, f"it does not fit into 80 columns: {drawn}")
     two = subprocess.Popen([BIN / "hearth", "top", "--json", "--interval", "0.2", "--admin", admin],
                            stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     first, second = (json.loads(two.stdout.readline()) for _ in range(2))
