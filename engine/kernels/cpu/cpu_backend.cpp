@@ -228,7 +228,7 @@ void CpuBackend::matmul(const QuantRows& x, std::int32_t rows, const PackedMatri
                          .row_begin = row,
                          .row_end = std::min(rows, row + kRowsPerPanel),
                          .ahead = first + (task / chunks + pool_.threads()) * panel_bytes,
-                         .ahead_lines = row == 0 ? lines : 0,
+                         .ahead_lines = row + kRowsPerPanel >= rows ? lines : 0,  // The last.
                          .scratch = scratch});
     });
 }
