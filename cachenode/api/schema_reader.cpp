@@ -59,7 +59,12 @@ bool is_of(std::string_view type, const json::value& value) {
 
 class SchemaReader {
   public:
-    SchemaReader(const json::value& root, JsonGrammar& grammar) : root_(root), grammar_(grammar) {}
+    // What the grammar has of other schemas counts too: a request may come with many.
+    SchemaReader(const json::value& root, JsonGrammar& grammar)
+        : root_(root),
+          grammar_(grammar),
+          shapes_(grammar.shapes()),
+          literal_bytes_(grammar.text_nodes()) {}
 
     // A shape and how many values nest in it.
     struct Read {
@@ -98,7 +103,7 @@ class SchemaReader {
     JsonGrammar& grammar_;
     std::map<std::string, std::optional<Read>, std::less<>>
         named_;  // By $ref; nothing: being read.
-    std::size_t shapes_ = 0, literal_bytes_ = 0;
+    std::size_t shapes_, literal_bytes_;
     std::int32_t depth_ = 0;
 };
 

@@ -12,7 +12,7 @@
 namespace hearth {
 
 constexpr std::int32_t kSchemaHeightMax = 24;             // Values in each other.
-constexpr std::size_t kSchemaShapesMax = 4096;            // Schemas in a schema.
+constexpr std::size_t kSchemaShapesMax = 4096;            // Schemas in a grammar.
 constexpr std::size_t kSchemaLiteralBytesMax = 32 << 10;  // Keys, enum and const together.
 constexpr std::int64_t kSchemaItemsMax = 1 << 20;         // minItems and maxItems.
 

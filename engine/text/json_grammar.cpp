@@ -49,6 +49,7 @@ JsonGrammar::JsonGrammar() {
 }
 
 std::int32_t JsonGrammar::keep(Shape shape) {
+    text_nodes_ += shape.texts.nodes();
     shapes_.push_back(std::move(shape));
     return static_cast<std::int32_t>(shapes_.size()) - 1;
 }

@@ -56,6 +56,10 @@ class JsonGrammar {
 
     void set_root(std::int32_t shape) { root_ = shape; }
 
+    // What it holds beyond what is always there, for who bounds it.
+    std::size_t shapes() const { return shapes_.size() - kNull - 1; }
+    std::size_t text_nodes() const { return text_nodes_; }  // LiteralTrie's, 24 bytes each.
+
     // What follows is for JsonState.
     enum class Kind : std::uint8_t {
         kFreeObject,
@@ -90,6 +94,7 @@ class JsonGrammar {
     std::int32_t keep(Shape shape);
 
     std::vector<Shape> shapes_;
+    std::size_t text_nodes_ = 0;
     std::int32_t root_ = kAny;
 };
 

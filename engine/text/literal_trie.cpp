@@ -1,4 +1,4 @@
-// LiteralTrie: nodes with their edges in order of the byte.
+// LiteralTrie: each node knows its first child and its next sibling.
 #include "engine/text/literal_trie.h"
 
 #include <algorithm>
@@ -6,11 +6,15 @@
 namespace hearth::engine {
 
 std::int32_t LiteralTrie::next(std::int32_t node, unsigned char byte) const {
-    const std::vector<Edge>& edges = nodes_[at(node)].edges;
-    const auto found =
-        std::lower_bound(edges.begin(), edges.end(), byte,
-                         [](const Edge& edge, unsigned char b) { return edge.byte < b; });
-    return found != edges.end() && found->byte == byte ? found->node : -1;
+    std::int32_t child = nodes_[at(node)].child;
+    while (child >= 0 && nodes_[at(child)].byte != byte) child = nodes_[at(child)].sibling;
+    return child;
+}
+
+void LiteralTrie::pass(std::int32_t node) {
+    Node& passed = nodes_[at(node)];
+    passed.low = std::min(passed.low, size_);
+    passed.high = size_;
 }
 
 bool LiteralTrie::add(std::string_view text) {
@@ -19,29 +23,33 @@ bool LiteralTrie::add(std::string_view text) {
         if (known >= 0) known = next(known, static_cast<unsigned char>(c));
     if (text.empty() || (known >= 0 && leaf(known) >= 0)) return false;
     std::int32_t node = 0;
-    nodes_[0].leaves.push_back(size_);
+    pass(node);
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
         std::int32_t child = next(node, byte);
         if (child < 0) {
             child = static_cast<std::int32_t>(nodes_.size());
             nodes_.emplace_back();
-            std::vector<Edge>& edges = nodes_[at(node)].edges;
-            const auto place = std::find_if(edges.begin(), edges.end(),
-                                            [byte](const Edge& edge) { return edge.byte > byte; });
-            edges.insert(place, Edge{byte, child});
+            nodes_.back().byte = byte;
+            nodes_.back().sibling = nodes_[at(node)].child;
+            nodes_[at(node)].child = child;
         }
         node = child;
-        nodes_[at(node)].leaves.push_back(size_);
+        pass(node);
     }
     nodes_[at(node)].leaf = size_++;
     return true;
 }
 
+// Nearly always the least or the greatest tells; only texts on both sides need a look below.
 bool LiteralTrie::leads_to(std::int32_t node, std::int32_t first, std::int32_t last) const {
-    const std::vector<std::int32_t>& leaves = nodes_[at(node)].leaves;
-    const auto found = std::lower_bound(leaves.begin(), leaves.end(), first);
-    return found != leaves.end() && *found <= last;
+    const Node& here = nodes_[at(node)];
+    if (here.low > last || here.high < first) return false;
+    if (here.low >= first || here.high <= last) return true;
+    if (here.leaf >= first && here.leaf <= last) return true;
+    for (std::int32_t child = here.child; child >= 0; child = nodes_[at(child)].sibling)
+        if (leads_to(child, first, last)) return true;
+    return false;
 }
 
 }  // namespace hearth::engine

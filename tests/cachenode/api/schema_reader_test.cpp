@@ -142,6 +142,12 @@ TEST(SchemaReader, IsBounded) {
     const Judged judged = read("{\"enum\":[" + wide + "]}");
     ASSERT_TRUE(judged.error);
     EXPECT_EQ(judged.error->param, "s.enum");
+    // Schemas of one request share a grammar, and its bounds.
+    JsonGrammar grammar;
+    std::int32_t shape = 0;
+    const json::value large = {{"const", std::string(20'000, 'x')}};
+    EXPECT_FALSE(read_schema(large, "a", grammar, shape));
+    EXPECT_TRUE(read_schema(large, "b", grammar, shape));
 }
 
 // Logits of noise that leans to what closes values, so that most replies end.
