@@ -85,7 +85,13 @@ constexpr std::array<unsigned char, 256> kClasses = make_classes();
 // The classes that all of a text belongs to.
 unsigned char classes_of(std::string_view text) {
     unsigned char common = kPlain | kBare;
-    for (const char c : text) common &= kClasses[static_cast<unsigned char>(c)];
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    const auto class_of = [](char c) { return kClasses[static_cast<unsigned char>(c)]; };
+    for (; end - at >= 4; at += 4)
+        common &= static_cast<unsigned char>(class_of(at[0]) & class_of(at[1]) & class_of(at[2]) &
+                                             class_of(at[3]));
+    for (; at < end; ++at) common &= class_of(*at);
     return common;
 }
 

@@ -208,7 +208,11 @@ Task<Result<const ResponseHead*>> ClientConnection::read_head(milliseconds timeo
         // Most heads come whole, with the first bytes.
         milliseconds left = timeout;
         if (any_byte) left = milliseconds((deadline - now()) / kMs);
-        Result<std::size_t> n = co_await stream_.fill(left);
+        Result<std::size_t> n = std::size_t{0};
+        if (!stream_.fill_now(n, left)) {
+            co_await stream_.arrival();
+            n = stream_.filled();
+        }
         if (!any_byte) deadline = stream_.read_was_due();
         if (n.ok() && *n > 0) {
             any_byte = true;
@@ -272,7 +276,11 @@ bool ClientConnection::body_at_hand(Result<std::string_view>& body) {
 Task<Result<std::string_view>> ClientConnection::read_body_some(milliseconds timeout) {
     Result<std::string_view> body = std::string_view();
     while (!body_at_hand(body)) {
-        Result<std::size_t> n = co_await stream_.fill(timeout);
+        Result<std::size_t> n = std::size_t{0};
+        if (!stream_.fill_now(n, timeout)) {
+            co_await stream_.arrival();
+            n = stream_.filled();
+        }
         if (n.ok() && *n > 0) continue;
         if (n.ok() && head_.body == BodyKind::kUntilClose) {
             got_all_ = true;

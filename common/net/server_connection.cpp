@@ -133,16 +133,40 @@ Task<bool> ServerConnection::shake_hands() {
     co_return false;
 }
 
+// One coroutine from a request's first byte to its handler: each more would cost all requests.
 Task<void> ServerConnection::serve() {
     if (context_.tls) {
         const bool shaken = co_await shake_hands();
         if (!shaken) co_return;
     }
     while (true) {
-        const bool got = co_await read_request();
-        if (!got) break;
+        HeadReading reading;
+        stream_.forget_kept();
+        while (!parse_more(reading)) {
+            Result<std::size_t> read = std::size_t{0};
+            if (!begin_read(reading, read)) {
+                co_await stream_.arrival();
+                read = stream_.filled();
+            }
+            if (!end_read(reading, read)) break;
+        }
+        if (reading.outcome.progress != HeadProgress::kDone) {
+            if (reading.outcome.progress == HeadProgress::kError)
+                co_await refuse(reading.outcome.error);
+            break;
+        }
         begin_exchange();
-        co_await run_handler();
+        bool failed = false;
+        try {
+            co_await context_.handler(*this);
+        } catch (const std::exception& e) {
+            // A handler that was cut by drain() or the destructor ends here too; that is no
+            // failure.
+            failed = stream_.open();
+            if (failed) log::error("request handler failed", {{"error", e.what()}});
+        }
+        if (answer_ == Answer::kNone && stream_.open()) co_await answer_for_handler(failed);
+        if (answer_ == Answer::kStream) abort();  // Half an answer must not look like a whole one.
         stream_.unwatch();
         // A body that nobody wanted is in the way of the next request.
         if (answer_ == Answer::kComplete && !close_after_ && !body_done_ && stream_.open()) {
@@ -157,12 +181,13 @@ Task<void> ServerConnection::serve() {
 
 // True once `outcome` says what the bytes at hand are. A head that drips in is parsed anew for each
 // line, not for each byte.
-bool ServerConnection::parse_more(std::size_t& looked_at, HeadOutcome& outcome) {
+bool ServerConnection::parse_more(HeadReading& reading) {
     const std::string_view bytes = stream_.unread();
+    HeadOutcome& outcome = reading.outcome;
+    const std::size_t looked_at = std::exchange(reading.looked_at, bytes.size());
     const bool more = bytes.size() > looked_at &&
                       (looked_at == 0 || bytes.find('\n', looked_at) != std::string_view::npos ||
                        bytes.size() >= context_.limits.head.head_bytes_max);
-    looked_at = bytes.size();
     if (!more) return false;
     outcome = parse_request_head(bytes, context_.limits.head, head_);
     if (outcome.progress != HeadProgress::kDone) return outcome.progress == HeadProgress::kError;
@@ -181,30 +206,23 @@ milliseconds ServerConnection::head_wait(MonotonicNs& head_deadline) {
     return until(head_deadline);
 }
 
-// True with a whole head in head_. False when the connection is over; a client that sent nonsense
-// or half a head has its answer by then.
-Task<bool> ServerConnection::read_request() {
-    stream_.forget_kept();
-    std::size_t looked_at = 0;
-    MonotonicNs head_deadline = 0;
-    HeadOutcome outcome;
-    while (!parse_more(looked_at, outcome)) {
-        const milliseconds timeout = head_wait(head_deadline);
-        if (idle_ && !fresh_ && context_.draining) co_return false;
-        in_head_ = true;
-        Result<std::size_t> n = co_await stream_.fill(timeout);
-        const bool was_idle = idle_;
-        idle_ = in_head_ = false;
-        if (n.ok() && *n > 0) continue;
-        if (!n.ok() && !was_idle && n.error().code == ErrorCode::kTimeout) {
-            const HeadError error{408, "the request head did not arrive in time"};
-            co_await refuse(error);
-        }
-        co_return false;
-    }
-    if (outcome.progress == HeadProgress::kDone) co_return true;
-    co_await refuse(outcome.error);
-    co_return false;
+// True if `read` says how the read ended; false if it waits for the client.
+bool ServerConnection::begin_read(HeadReading& reading, Result<std::size_t>& read) {
+    const milliseconds timeout = head_wait(reading.deadline);
+    if (idle_ && !fresh_ && context_.draining) return true;  // As at the client's end.
+    in_head_ = true;
+    return stream_.fill_now(read, timeout);
+}
+
+// False when there will be no head; `reading` has the refusal of a client that sent half of one.
+bool ServerConnection::end_read(HeadReading& reading, const Result<std::size_t>& read) {
+    const bool was_idle = std::exchange(idle_, false);
+    in_head_ = false;
+    if (read.ok()) return *read > 0;
+    if (!was_idle && read.error().code == ErrorCode::kTimeout)
+        reading.outcome = {
+            HeadProgress::kError, 0, {408, "the request head did not arrive in time"}};
+    return false;
 }
 
 void ServerConnection::begin_exchange() {
@@ -221,24 +239,13 @@ void ServerConnection::begin_exchange() {
     out_.clear();
 }
 
-Task<void> ServerConnection::run_handler() {
-    bool failed = false;
-    try {
-        co_await context_.handler(*this);
-    } catch (const std::exception& e) {
-        // A handler that was cut by drain() or the destructor ends here too; that is no failure.
-        failed = stream_.open();
-        if (failed) log::error("request handler failed", {{"error", e.what()}});
-    }
-    if (answer_ == Answer::kNone && stream_.open()) {
-        if (!failed) log::error("request handler gave no answer");
-        close_after_ = true;
-        HeaderList headers{{"content-type", "application/json"}};
-        const std::string body = error_body("internal error", "server_error", "", "internal_error");
-        Result<void> sent = co_await respond(500, std::move(headers), body);
-        if (!sent) stream_.close();
-    }
-    if (answer_ == Answer::kStream) abort();  // Never let half an answer look like a whole one.
+Task<void> ServerConnection::answer_for_handler(bool failed) {
+    if (!failed) log::error("request handler gave no answer");
+    close_after_ = true;
+    HeaderList headers{{"content-type", "application/json"}};
+    const std::string body = error_body("internal error", "server_error", "", "internal_error");
+    Result<void> sent = co_await respond(500, std::move(headers), body);
+    if (!sent) stream_.close();
 }
 
 // True if another request may follow.

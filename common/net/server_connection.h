@@ -86,11 +86,18 @@ class ServerConnection final : public ServerExchange {
     enum class Answer { kNone, kStream, kComplete, kAborted };
 
     Task<bool> shake_hands();
-    Task<bool> read_request();
-    bool parse_more(std::size_t& looked_at, HeadOutcome& outcome);
+    // What is known of the request whose head is being read.
+    struct HeadReading {
+        HeadOutcome outcome;
+        std::size_t looked_at = 0;  // Bytes.
+        MonotonicNs deadline = 0;   // 0 = not a byte has come.
+    };
+    bool parse_more(HeadReading& reading);
+    bool begin_read(HeadReading& reading, Result<std::size_t>& read);
+    bool end_read(HeadReading& reading, const Result<std::size_t>& read);
     std::chrono::milliseconds head_wait(MonotonicNs& head_deadline);
     void begin_exchange();
-    Task<void> run_handler();
+    Task<void> answer_for_handler(bool failed);
     bool may_follow();
     Task<bool> skip_body();
     Task<void> refuse(const HeadError& error);

@@ -205,7 +205,7 @@ bool TcpStream::receive(asio::mutable_buffer target, std::size_t& bytes, error_c
     return true;
 }
 
-bool TcpStream::fill_now(std::size_t& bytes, error_code& ec) {
+bool TcpStream::receive_behind(std::size_t& bytes, error_code& ec) {
     const asio::mutable_buffer target = room();
     const bool known = receive(target, bytes, ec);
     end_ += bytes;
@@ -213,30 +213,39 @@ bool TcpStream::fill_now(std::size_t& bytes, error_code& ec) {
 }
 
 Task<Result<std::size_t>> TcpStream::fill(std::chrono::milliseconds timeout) {
+    Result<std::size_t> read = std::size_t{0};
+    if (fill_now(read, timeout)) co_return read;
+    co_await arrival();
+    co_return filled();
+}
+
+bool TcpStream::fill_now(Result<std::size_t>& read, std::chrono::milliseconds timeout) {
     CHECK(has_room());
     CHECK_MSG(!reader_ && !gone_, "one read at a time");
-    return tls_ ? fill_tls(timeout) : fill_plain(timeout);
-}
-
-Task<Result<std::size_t>> TcpStream::fill_tls(std::chrono::milliseconds timeout) {
-    Result<std::size_t> read = co_await read_tls(room(), timeout);
-    if (read.ok()) end_ += *read;
-    co_return read;
-}
-
-Task<Result<std::size_t>> TcpStream::fill_plain(std::chrono::milliseconds timeout) {
-    std::size_t n = 0;
-    error_code ec;
-    if (!fill_now(n, ec)) {
-        read_deadline_.set(timeout);
-        co_await suspend_reader(Wait::kFill);
-        read_deadline_.clear();
-        n = filled_;
-        ec = read_ec_;
+    if (tls_) {
+        fill_timeout_ = timeout;
+        return false;
     }
-    if (ec == asio::error::eof) co_return std::size_t{0};
-    if (ec) co_return failure(ec, read_deadline_, "read");
-    co_return n;
+    filled_ = 0;
+    if (!receive_behind(filled_, read_ec_)) {
+        read_deadline_.set(timeout);
+        return false;
+    }
+    read = filled();
+    return true;
+}
+
+Task<void> TcpStream::arrive_tls() {
+    filled_tls_ = co_await read_tls(room(), fill_timeout_);
+    if (filled_tls_.ok()) end_ += *filled_tls_;
+}
+
+Result<std::size_t> TcpStream::filled() {
+    if (tls_) return filled_tls_;
+    read_deadline_.clear();
+    if (!read_ec_) return filled_;
+    if (read_ec_ == asio::error::eof) return std::size_t{0};
+    return failure(read_ec_, read_deadline_, "read");
 }
 
 Task<Result<std::size_t>> TcpStream::read_some(asio::mutable_buffer target,

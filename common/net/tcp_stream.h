@@ -59,6 +59,12 @@ class TcpStream final : private ReadySocket {
 
     // Reads some bytes behind the unread ones; 0 at the peer's end. Needs room.
     Task<Result<std::size_t>> fill(std::chrono::milliseconds timeout);
+    // The same without a coroutine of its own, where each costs: fill_now(), and if that is false
+    // `co_await arrival()` and filled(). With TLS fill_now() waits for nobody either, but arrival()
+    // is fill().
+    bool fill_now(Result<std::size_t>& read, std::chrono::milliseconds timeout);
+    Task<void> arrival() { return tls_ ? arrive_tls() : suspend_reader(Wait::kFill); }
+    Result<std::size_t> filled();
     bool has_room() const { return end_ < kStreamBufferBytes || begin_ == end_; }
     // Reads some bytes around the buffer, which must hold none; 0 at the peer's end.
     Task<Result<std::size_t>> read_some(asio::mutable_buffer target,
@@ -109,12 +115,11 @@ class TcpStream final : private ReadySocket {
     asio::mutable_buffer room();
     // Both try once: false if there is nothing (or no room) now. The first stands for an error too.
     bool receive(asio::mutable_buffer target, std::size_t& bytes, error_code& ec);
-    bool fill_now(std::size_t& bytes, error_code& ec);
+    bool receive_behind(std::size_t& bytes, error_code& ec);
     std::size_t send(const asio::const_buffer* parts, std::size_t count, error_code& ec);
     Task<error_code> wait_to_read(Wait what);
     Task<error_code> wait_to_write();
-    Task<Result<std::size_t>> fill_tls(std::chrono::milliseconds timeout);
-    Task<Result<std::size_t>> fill_plain(std::chrono::milliseconds timeout);
+    Task<void> arrive_tls();
     void release();
     bool hears_end();
     void report_gone();
@@ -143,13 +148,15 @@ class TcpStream final : private ReadySocket {
     Wait wait_ = Wait::kNone;
     Suspended reader_;
     Suspended writer_;
-    std::size_t filled_ = 0;      // By hear(), for the reader of kFill.
-    error_code read_ec_;          // Of the reader's wait.
-    error_code write_ec_;         // Of the writer's.
-    bool read_due_ = false;       // The reader is to go on,
-    bool write_due_ = false;      // and the writer,
-    bool watch_due_ = false;      // and gone_ is to be called.
-    std::function<void()> gone_;  // Null: nobody watches.
+    std::size_t filled_ = 0;                           // By hear(), for the reader of kFill.
+    std::chrono::milliseconds fill_timeout_{0};        // With TLS,
+    Result<std::size_t> filled_tls_ = std::size_t{0};  // as is this.
+    error_code read_ec_;                               // Of the reader's wait.
+    error_code write_ec_;                              // Of the writer's.
+    bool read_due_ = false;                            // The reader is to go on,
+    bool write_due_ = false;                           // and the writer,
+    bool watch_due_ = false;                           // and gone_ is to be called.
+    std::function<void()> gone_;                       // Null: nobody watches.
     Deadline read_deadline_;
     Deadline write_deadline_;
     std::unique_ptr<TlsSession> tls_;  // Null: plain TCP.

@@ -20,7 +20,7 @@ bool TcpStream::hear(std::uint32_t events) {
     if (writer_ && may_write_) write_due_ = true;
     if (reader_ && !read_due_) {
         if (wait_ == Wait::kFill)
-            read_due_ = fill_now(filled_, read_ec_);
+            read_due_ = receive_behind(filled_, read_ec_);
         else
             read_due_ = wait_ == Wait::kReadable ? may_read_ : broken_;
     }
@@ -139,7 +139,7 @@ bool TcpStream::hears_end() {
         }
         std::size_t bytes = 0;
         error_code ignored;  // Of the end, which stays known.
-        if (!fill_now(bytes, ignored)) return false;
+        if (!receive_behind(bytes, ignored)) return false;
     }
     return true;
 }

@@ -41,6 +41,8 @@ std::string_view trimmed(std::string_view text) {
 SessionKeys::SessionKeys(const Options& options) : options_(options), deriver_(options.secret) {
     for (const std::string& name : options.headers) names_.push_back(folded(name));
     names_.insert(names_.end(), kBuiltInNames.begin(), kBuiltInNames.end());
+    for (const std::string& name : names_)
+        sizes_ |= std::uint64_t{1} << std::min<std::size_t>(name.size(), 63);
 }
 
 bool SessionKeys::is_per_request(std::string_view header_name) {
@@ -75,7 +77,10 @@ Result<std::optional<RawKey>> SessionKeys::from_head(const RequestHead& head) co
     std::size_t best = names_.size();
     std::string_view value;
     for (const HeaderField& field : head.fields) {
-        if (field.value.empty()) continue;
+        // Nearly every field has another length than all the names.
+        if (field.value.empty() ||
+            (sizes_ >> std::min<std::size_t>(field.name.size(), 63) & 1) == 0)
+            continue;
         for (std::size_t rank = 0; rank < best; ++rank) {
             if (!same_name(field.name, names_[rank])) continue;
             best = rank;

@@ -49,6 +49,7 @@ class SessionKeys {
 
     Options options_;
     KeyDeriver deriver_;
+    std::uint64_t sizes_ = 0;         // Bit n: one of names_ has n bytes.
     std::vector<std::string> names_;  // Lower case, '_' as '-', most wanted first.
 };
 
