@@ -157,8 +157,10 @@ void add_drain(CLI::App& app, int& exit_code) {
     for (const bool drained : {true, false}) {
         auto flags = std::make_shared<DrainFlags>();
         flags->drained = drained;
-        CLI::App* sub = drained ? app.add_subcommand("drain", "Send a node no more turns")
-                                : app.add_subcommand("undrain", "Send a drained node turns again");
+        CLI::App* sub =
+            drained ? app.add_subcommand(
+                          "drain", "Send a node no more turns; its sessions go to their heirs")
+                    : app.add_subcommand("undrain", "Send a drained node turns again");
         sub->add_option("node", flags->node, "The node's id, as `hearth status` has it")
             ->required();
         add_admin_flags(*sub, flags->admin);
