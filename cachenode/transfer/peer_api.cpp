@@ -47,7 +47,7 @@ Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
     const RequestHead& head = exchange.head();
     const std::string_view path = head.path;
     std::string_view what;
-    for (const std::string_view each : {kPeerSessions, kPeerPages, kPeerErase})
+    for (const std::string_view each : {kPeerSessions, kPeerPages, kPeerSession})
         if (path.starts_with(each)) what = each;
     const auto key = SessionKey::from_hex(what.empty() ? what : path.substr(what.size()));
     const bool is_get = head.method == "GET", is_post = head.method == "POST";
@@ -55,11 +55,11 @@ Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
         co_await refuse(exchange, 403, "not_of_this_fleet");
     } else if (!key) {
         co_await refuse(exchange, 404, "unknown_url");
-    } else if (what == kPeerErase && head.method == "DELETE") {
+    } else if (what == kPeerSession && head.method == "DELETE") {
         co_await erase_session(exchange, *key);
-    } else if (what == kPeerErase && is_get) {
+    } else if (what == kPeerSession && is_get) {
         co_await tell_turns(exchange, *key);
-    } else if (what == kPeerErase || (what == kPeerPages && !is_post) || (!is_get && !is_post)) {
+    } else if (what == kPeerSession || (what == kPeerPages && !is_post) || (!is_get && !is_post)) {
         co_await refuse(exchange, 405, "method_not_allowed");
     } else if (head.find(kFormatHeader) != credentials_.format) {
         co_await refuse(exchange, 409, "other_format");

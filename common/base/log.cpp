@@ -14,6 +14,7 @@
 #include <functional>
 #include <mutex>
 
+#include "common/base/char_classes.h"
 #include "common/base/clock.h"
 #include "common/base/small_copy.h"
 
@@ -72,28 +73,15 @@ std::size_t character_bytes(std::string_view text) {
 constexpr unsigned char kPlain = 1;  // Printable ASCII without what JSON escapes.
 constexpr unsigned char kBare = 2;   // The same without space and '=': needs no quotes.
 
-constexpr std::array<unsigned char, 256> make_classes() {
-    std::array<unsigned char, 256> classes{};
+constexpr CharClasses make_classes() {
+    CharClasses classes{};
     for (std::size_t c = 0x20; c < 0x7f; ++c) {
         if (c == '"' || c == '\\') continue;
         classes[c] = c == ' ' || c == '=' ? kPlain : kPlain | kBare;
     }
     return classes;
 }
-constexpr std::array<unsigned char, 256> kClasses = make_classes();
-
-// The classes that all of a text belongs to.
-unsigned char classes_of(std::string_view text) {
-    unsigned char common = kPlain | kBare;
-    const char* at = text.data();
-    const char* const end = at + text.size();
-    const auto class_of = [](char c) { return kClasses[static_cast<unsigned char>(c)]; };
-    for (; end - at >= 4; at += 4)
-        common &= static_cast<unsigned char>(class_of(at[0]) & class_of(at[1]) & class_of(at[2]) &
-                                             class_of(at[3]));
-    for (; at < end; ++at) common &= class_of(*at);
-    return common;
-}
+constexpr CharClasses kClasses = make_classes();
 
 // A line being made, in a buffer of its own: room is asked for once a field, not once a piece.
 class Line {
@@ -152,7 +140,7 @@ void put_escaped(Line& out, std::string_view value) {
 }
 
 void put_text(Line& out, std::string_view value, bool json) {
-    const unsigned char classes = classes_of(value);
+    const unsigned char classes = shared_classes(value, kClasses, kPlain | kBare);
     const bool quote = json || value.empty() || (classes & kBare) == 0;
     if (quote) out.put('"');
     if ((classes & kPlain) != 0 && value.size() <= kTextBytesMax)

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cstring>
 
+#include "common/base/char_classes.h"
+
 namespace hearth {
 namespace {
 
@@ -18,8 +20,8 @@ constexpr bool one_of(char c, std::string_view set) {
     return set.find(c) != std::string_view::npos;
 }
 
-constexpr std::array<unsigned char, 256> make_classes() {
-    std::array<unsigned char, 256> table{};
+constexpr CharClasses make_classes() {
+    CharClasses table{};
     for (int i = 0; i < 256; ++i) {
         const char c = static_cast<char>(i);
         const bool alnum =
@@ -34,7 +36,7 @@ constexpr std::array<unsigned char, 256> make_classes() {
     return table;
 }
 
-constexpr std::array<unsigned char, 256> kClasses = make_classes();
+constexpr CharClasses kClasses = make_classes();
 
 bool is(char c, unsigned char bits) {
     return (kClasses[static_cast<unsigned char>(c)] & bits) != 0;
@@ -49,17 +51,8 @@ bool has_control(std::uint64_t bytes) {
     return ((below | ((del - kOnes) & ~del)) & (kOnes * 0x80)) != 0;
 }
 
-// Without a branch a byte: nearly every text passes.
 bool all(std::string_view text, unsigned char bits) {
-    unsigned char common = bits;
-    const char* at = text.data();
-    const char* const end = at + text.size();
-    const auto class_of = [](char c) { return kClasses[static_cast<unsigned char>(c)]; };
-    for (; end - at >= 4; at += 4)
-        common &= static_cast<unsigned char>(class_of(at[0]) & class_of(at[1]) & class_of(at[2]) &
-                                             class_of(at[3]));
-    for (; at < end; ++at) common &= class_of(*at);
-    return common == bits;
+    return shared_classes(text, kClasses, bits) == bits;
 }
 
 char lower(char c) {

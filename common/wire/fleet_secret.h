@@ -8,9 +8,9 @@ namespace hearth {
 // Request header: the fleet's secret as it is. Between nodes, and from routers to nodes.
 constexpr std::string_view kFleetSecretHeader = "hearth-fleet";
 
-// Of nodes, for routers and nodes of their fleet: DELETE of this and a session's 32 hex digits
-// erases it there; {"bytes":N,"pages":N,"known":BOOL}.
-constexpr std::string_view kPeerErase = "/internal/v1/sessions/";
+// Of nodes, for routers and nodes of their fleet, with a session's 32 hex digits: DELETE erases it
+// there, {"bytes":N,"pages":N,"known":BOOL}; GET tells its last turns, {"turns":[...]}.
+constexpr std::string_view kPeerSession = "/internal/v1/sessions/";
 
 // Takes the same time wherever the two differ.
 bool same_secret(std::string_view a, std::string_view b);

@@ -2,9 +2,9 @@
 #include "router/admin/erase.h"
 
 #include <boost/json.hpp>
-#include <string>
+#include <utility>
 
-#include "common/wire/fleet_secret.h"
+#include "router/admin/ask_node.h"
 
 namespace hearth {
 namespace {
@@ -13,14 +13,11 @@ namespace json = boost::json;
 
 constexpr std::chrono::milliseconds kNodeTimeout{5'000};
 
-Result<std::int64_t> bytes_in(const HttpClient::Answer& answer) {
-    boost::system::error_code bad;
-    const json::value body = json::parse(answer.body, bad);
-    const json::object* object = bad ? nullptr : body.if_object();
-    const json::value* bytes = object == nullptr ? nullptr : object->if_contains("bytes");
-    if (answer.status != 200 || bytes == nullptr || !bytes->is_int64())
-        return make_error(ErrorCode::kUnsupported,
-                          "the node answered " + std::to_string(answer.status));
+Result<std::int64_t> bytes_in(const Result<json::object>& answer) {
+    if (!answer) return answer.error();
+    const json::value* bytes = answer->if_contains("bytes");
+    if (bytes == nullptr || !bytes->is_int64())
+        return make_error(ErrorCode::kUnsupported, "the node answered without a number of bytes");
     return bytes->get_int64();
 }
 
@@ -29,15 +26,11 @@ Result<std::int64_t> bytes_in(const HttpClient::Answer& answer) {
 Task<ErasedEverywhere> erase_everywhere(std::shared_ptr<RouterCore> core, SessionKey session) {
     ErasedEverywhere out;
     const auto members = core->membership.now();
-    const std::string target = std::string(kPeerErase) + session.hex();
     for (const Member& member : members->members) {
         if (!member.is_hearth()) continue;
-        HeaderList headers;
-        if (!core->config->fleet_secret.empty())
-            headers.emplace_back(kFleetSecretHeader, core->config->fleet_secret);
-        const auto answer = co_await core->client.call(member.record.address, "DELETE", target,
-                                                       std::move(headers), {}, kNodeTimeout);
-        const auto bytes = answer ? bytes_in(*answer) : Result<std::int64_t>(answer.error());
+        const auto answer =
+            co_await ask_node(core, member.record.address, "DELETE", session, kNodeTimeout);
+        const auto bytes = bytes_in(answer);
         json::object node{{"node", member.record.node_id}};
         if (bytes) {
             node["bytes"] = *bytes;

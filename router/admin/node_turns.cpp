@@ -2,9 +2,9 @@
 #include "router/admin/node_turns.h"
 
 #include <boost/json.hpp>
-#include <string>
+#include <utility>
 
-#include "common/wire/fleet_secret.h"
+#include "router/admin/ask_node.h"
 
 namespace hearth {
 namespace {
@@ -13,15 +13,11 @@ namespace json = boost::json;
 
 constexpr std::chrono::milliseconds kNodeTimeout{1'000};
 
-Result<json::array> turns_in(const Result<HttpClient::Answer>& answer) {
+Result<json::array> turns_in(Result<json::object>&& answer) {
     if (!answer) return answer.error();
-    boost::system::error_code bad;
-    json::value body = json::parse(answer->body, bad);
-    json::object* object = bad ? nullptr : body.if_object();
-    json::value* turns = object == nullptr ? nullptr : object->if_contains("turns");
-    if (answer->status != 200 || turns == nullptr || !turns->is_array())
-        return make_error(ErrorCode::kUnsupported,
-                          "the node answered " + std::to_string(answer->status));
+    json::value* turns = answer->if_contains("turns");
+    if (turns == nullptr || !turns->is_array())
+        return make_error(ErrorCode::kUnsupported, "the node answered without turns");
     return std::move(turns->as_array());
 }
 
@@ -30,15 +26,10 @@ Result<json::array> turns_in(const Result<HttpClient::Answer>& answer) {
 Task<boost::json::array> node_turns(std::shared_ptr<RouterCore> core, SessionKey session) {
     json::array out;
     const auto members = core->membership.now();
-    const std::string target = std::string(kPeerErase) + session.hex();
     for (const Member& member : members->members) {
         if (!member.is_hearth()) continue;
-        HeaderList headers;
-        if (!core->config->fleet_secret.empty())
-            headers.emplace_back(kFleetSecretHeader, core->config->fleet_secret);
-        const auto answer = co_await core->client.call(member.record.address, "GET", target,
-                                                       std::move(headers), {}, kNodeTimeout);
-        auto turns = turns_in(answer);
+        auto answer = co_await ask_node(core, member.record.address, "GET", session, kNodeTimeout);
+        auto turns = turns_in(std::move(answer));
         if (turns && turns->empty()) continue;
         json::object node{{"node", member.record.node_id}};
         if (turns)

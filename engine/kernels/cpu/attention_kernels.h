@@ -400,13 +400,18 @@ HEARTH_INLINE void add_block(const AttendTask& task, AttentionState& s, std::int
     add_values(s, begin, end, FloatValues{s.v, s.out_width}, keys);
 }
 
-void attend(const AttendTask& task) {
+AttentionState state_of(const AttendTask& task) {
     AttentionState s = {};
     s.per_head = (task.row_end - task.row_begin) * group_of(*task.call);
     s.vectors = (task.head_end - task.head_begin) * s.per_head;
     s.head_dim = task.call->kv.head_dim;
     s.out_width = round_up(s.head_dim, kLanes);
     lay_out(s, task.scratch);
+    return s;
+}
+
+void attend(const AttendTask& task) {
+    AttentionState s = state_of(task);
     gather_queries(task, s);
     const PageRange range = pages_of(task);
     const std::int32_t newest = task.run->start + task.row_end - 1;
@@ -434,12 +439,7 @@ void attend(const AttendTask& task) {
 
 // The segments' results in the order of positions, as attend() would have added them.
 void combine(const AttendTask& task, std::int32_t segments) {
-    AttentionState s = {};
-    s.per_head = (task.row_end - task.row_begin) * group_of(*task.call);
-    s.vectors = (task.head_end - task.head_begin) * s.per_head;
-    s.head_dim = task.call->kv.head_dim;
-    s.out_width = round_up(s.head_dim, kLanes);
-    lay_out(s, task.scratch);
+    AttentionState s = state_of(task);
     const std::ptrdiff_t floats = partial_floats(s.head_dim);
     for (std::int32_t i = 0; i < s.vectors; ++i) {
         clear_partial(s.total, s.out_width);
