@@ -128,6 +128,10 @@ def between_nodes():
                 name, "--tls-cert", fleet.path(name + ".pem"), "--tls-key", fleet.path(name + ".key"),
                 "--tls-client-ca", fleet.path("ca.pem"), "--tls-client-auth", "require",
                 "--peer-ca", fleet.path(trusted + ".pem"))
+        # A node that has not reached the store yet knows of no other.
+        for name in nodes:
+            record = "hearth:{default}:node:" + name
+            wait_until(lambda: redis_command(fleet.redis, "EXISTS", record) == "1", f"{name} is known")
         for session, name in enumerate(("south", "stranger"), 1):
             messages = [{"role": "system", "content": f"You keep lighthouse {session} alone. " * 20},
                         {"role": "user", "content": "Who are you?"}]
