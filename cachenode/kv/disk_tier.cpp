@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::int64_t kSegments = 16;  // At least; dropping one loses that share at most.
 constexpr std::int64_t kSegmentBytesMax = 256LL << 20;
-constexpr MonotonicNs kSlow = 50 * kMs;      // A turn waits so long for a write's pins.
+constexpr MonotonicNs kLate = 50 * kMs;      // A turn waits so long for a write's pins.
 constexpr MonotonicNs kPause = 5 * kSecond;  // After a disk that is full or fails.
 constexpr double kLoadBytesPerS = 500e6;     // Until it was measured.
 constexpr const char* kSuffix = ".kvlog";
@@ -252,8 +252,13 @@ bool DiskTier::wants(const CachedPage& page) const {
     return is_nearly_full && old > 0 && known->second.segment <= segments_[old - 1].id;
 }
 
+bool DiskTier::is_late() const {
+    return !pending_.empty() && clock_.now() - pending_.front().queued >= kLate;
+}
+
 bool DiskTier::has_room() const {
-    return 2 * std::ssize(pending_) < options_.pages_pending_max && clock_.now() >= paused_until_;
+    return 2 * std::ssize(pending_) < options_.pages_pending_max && !is_late() &&
+           clock_.now() >= paused_until_;
 }
 
 bool DiskTier::write_behind(PrefixTree::Lease lease) {
@@ -309,15 +314,17 @@ void DiskTier::written(const Result<void>& result) {
     paused_until_ = clock_.now() + kPause;
 }
 
-void DiskTier::shed() {
-    if (pending_.empty() || clock_.now() - pending_.front().queued < kSlow) return;
-    for (std::size_t dropped = jobs_.drop_writes(); dropped > 0; --dropped) {
+std::int64_t DiskTier::shed() {
+    if (!is_late()) return 0;
+    const auto shed = static_cast<std::int64_t>(jobs_.drop_writes());
+    for (std::int64_t left = shed; left > 0; --left) {
         ++counters_.skipped;
         spare_.push_back(pending_.back().place);
         if (Segment* const in = segment(spare_.back().segment)) --in->writing;
         pending_names_.erase(pending_.back().hash);
         pending_.pop_back();
     }
+    return shed;
 }
 
 void DiskTier::load(const std::vector<FoundPage>& pages, std::vector<engine::TokenId> rest,
@@ -375,6 +382,13 @@ void DiskTier::loaded(const std::vector<ReadOutcome>& outcomes, double took_s) {
 double DiskTier::load_seconds(std::int64_t pages) const {
     const double speed = load_bytes_per_s_ > 0 ? load_bytes_per_s_ : kLoadBytesPerS;
     return static_cast<double>((pages + pages_loading_) * slot_bytes_) / speed;
+}
+
+bool DiskTier::is_quicker(std::int64_t pages, double compute_s) {
+    constexpr double kForgotten = 1.1;  // As of a slow peer.
+    if (load_seconds(pages) <= compute_s) return true;
+    if (load_bytes_per_s_ > 0) load_bytes_per_s_ *= kForgotten;
+    return false;
 }
 
 std::int64_t DiskTier::erase(std::uint32_t owner) {

@@ -58,17 +58,20 @@ class DiskTier {
     // Queues what is not here yet, in order; pinned until it is written. Never blocks. False: there
     // was no room for all of it in the queue; try again when has_room().
     bool write_behind(PrefixTree::Lease lease);
-    bool has_room() const;
-    // Gives up the writes that have not begun, and their pins, if the disk is slow: memory is
-    // wanted now.
-    void shed();
+    bool is_writing() const { return !pending_.empty(); }
+    bool has_room() const;  // Half of the queue, on a disk that is not late.
+    // Gives up the writes that have not begun, and their pins, if the disk is late: memory is
+    // wanted now. Returns how many; they are to be queued again when has_room().
+    std::int64_t shed();
 
     // Reads pages of find() into `into`, one each, which must live until `done` is called by a
     // later poll(), in the order given; it may name fewer outcomes than pages after a bad one.
     using LoadDone = std::function<void(const std::vector<ReadOutcome>& outcomes)>;
     void load(const std::vector<FoundPage>& pages, std::vector<engine::TokenId> rest,
               std::vector<std::byte*> into, LoadDone done);
-    double load_seconds(std::int64_t pages) const;  // Expected, behind those that are queued.
+    // Whether to read so many pages, behind those that are queued, is expected to be quicker than
+    // to compute them. Each no makes the next yes likelier: a disk that was slow is tried again.
+    bool is_quicker(std::int64_t pages, double compute_s);
 
     bool poll() { return jobs_.finish(); }  // True when something was finished.
     // Wipes the records that only the session with this tag used; returns how many pages.
@@ -109,10 +112,12 @@ class DiskTier {
     Place new_place(std::uint32_t owner);
     void drop_oldest();
     bool wants(const CachedPage& page) const;
+    bool is_late() const;
     void queue_write(const CachedPage& page, const std::shared_ptr<PrefixTree::Lease>& lease,
                      std::uint64_t now_ms);
     void written(const Result<void>& result);
     void loaded(const std::vector<ReadOutcome>& outcomes, double took_s);
+    double load_seconds(std::int64_t pages) const;
 
     DiskTierOptions options_;
     const Clock& clock_;

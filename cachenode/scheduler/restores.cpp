@@ -18,10 +18,9 @@ Restores::Start Restores::start(DiskTier& disk, Question question) {
         static_cast<std::int64_t>(found.back().first + found.back().tokens) - lease.tail_tokens();
     if (more <= 0) return Start::kNothing;
     const std::int64_t pages = std::ssize(found);
-    const double compute_s = question.prefill_tokens_per_s > 0
-                                 ? static_cast<double>(more) / question.prefill_tokens_per_s
-                                 : disk.load_seconds(pages);
-    if (disk.load_seconds(pages) > compute_s) return Start::kDearer;
+    const double speed = question.prefill_tokens_per_s;
+    if (speed > 0 && !disk.is_quicker(pages, static_cast<double>(more) / speed))
+        return Start::kDearer;
     if (!tier_.promise(pages)) return Start::kNoMemory;
     Restore restore;
     restore.in_memory = lease.tokens();

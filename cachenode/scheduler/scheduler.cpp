@@ -124,7 +124,7 @@ bool Scheduler::State::admit_waiting() {
         const bool is_short =
             restore == Restores::Start::kNoMemory && running_.size() + restores_.running() > 0;
         if (is_short || !admit(*waiting_.front())) {
-            if (disk_ != nullptr) disk_->shed();
+            shed_writes();
             if (passes_.size() == 0) break;
             passes_.end_all(clock_.now());
             continue;

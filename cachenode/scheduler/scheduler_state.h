@@ -100,6 +100,10 @@ class Scheduler::State {
     const engine::Engine& engine() const { return *engine_; }
 
   private:
+    struct Prefix {
+        std::string salt;
+        std::vector<TokenId> tokens;
+    };
     bool take_mail();
     bool end_overdue();
     void cancel_now(TurnId id);
@@ -107,6 +111,7 @@ class Scheduler::State {
     Restores::Start begin_restore(Turn& turn);
     void write_behind(const std::string& salt, std::span<const TokenId> tokens);
     void write_rest();
+    void shed_writes();
     void stored_more(const CanonicalTurn& turn, std::int64_t tokens);
     KvView view();
     bool admit_waiting();
@@ -144,11 +149,8 @@ class Scheduler::State {
     std::deque<std::unique_ptr<Turn>> running_;    // In order of admission.
     CanonicalPasses passes_;
     Restores restores_;
-    struct Prefix {
-        std::string salt;
-        std::vector<TokenId> tokens;
-    };
-    std::deque<Prefix> unwritten_;    // Of which some pages are to be written still.
+    std::deque<Prefix> writing_;      // All of whose pages are written or queued for the disk.
+    std::deque<Prefix> unwritten_;    // Of which some pages are to be queued still.
     std::unique_ptr<DiskTier> disk_;  // Null: none. Its jobs use what stands above.
     std::vector<LastEvent> last_events_;
     std::vector<float> logits_;

@@ -1,6 +1,7 @@
 // The scheduler's dealings with tiers: how turns use pages, what is written behind and read back.
 #include <algorithm>
 #include <functional>
+#include <iterator>
 
 #include "cachenode/scheduler/scheduler_state.h"
 
@@ -110,10 +111,21 @@ bool Scheduler::State::post(std::function<void(KvView&)> job) {
 }
 
 void Scheduler::State::write_behind(const std::string& salt, std::span<const TokenId> tokens) {
-    constexpr std::size_t kUnwrittenMax = 1'024;
-    if (disk_ == nullptr || disk_->write_behind(tier_.tree().peek(salt, tokens))) return;
-    if (unwritten_.size() >= kUnwrittenMax) unwritten_.pop_front();
-    unwritten_.push_back({salt, {tokens.begin(), tokens.end()}});
+    if (disk_ == nullptr) return;
+    auto& list = disk_->write_behind(tier_.tree().peek(salt, tokens)) ? writing_ : unwritten_;
+    list.push_back({salt, {tokens.begin(), tokens.end()}});
+    constexpr std::size_t kPrefixesMax = 1'024;
+    if (writing_.size() + unwritten_.size() <= kPrefixesMax) return;
+    (writing_.empty() ? unwritten_ : writing_).pop_front();
+}
+
+// Memory is wanted that a late disk pins; what it gives up is written when it is on time again, if
+// it is here then.
+void Scheduler::State::shed_writes() {
+    if (disk_ == nullptr || disk_->shed() == 0) return;
+    unwritten_.insert(unwritten_.begin(), std::make_move_iterator(writing_.begin()),
+                      std::make_move_iterator(writing_.end()));
+    writing_.clear();
 }
 
 void Scheduler::State::stored_more(const CanonicalTurn& turn, std::int64_t tokens) {
@@ -124,11 +136,14 @@ void Scheduler::State::stored_more(const CanonicalTurn& turn, std::int64_t token
 
 // What found the queue full, oldest first: it would be evicted first.
 void Scheduler::State::write_rest() {
-    while (disk_ != nullptr && !unwritten_.empty() && disk_->has_room()) {
-        const Prefix& next = unwritten_.front();
+    if (disk_ == nullptr) return;
+    if (!disk_->is_writing()) writing_.clear();
+    while (!unwritten_.empty() && disk_->has_room()) {
+        Prefix& next = unwritten_.front();
         PrefixTree::Lease pages = tier_.tree().peek(next.salt, next.tokens);
         // What is pinned cannot be evicted for those who were promised it.
         if (tier_.pages_available() < 0 || !disk_->write_behind(std::move(pages))) return;
+        writing_.push_back(std::move(next));
         unwritten_.pop_front();
     }
 }

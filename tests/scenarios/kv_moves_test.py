@@ -44,7 +44,7 @@ class Moves(Fleet):
         self.tiny_model(**SHAPE)
         self.start_redis()
         for n in range(NODES):
-            own = ("--kv-disk", self.path(f"disk-{n}"), "--kv-disk-bytes", "1GiB") if disk else ()
+            own = ("--kv-disk", self.disk(n), "--kv-disk-bytes", "1GiB") if disk else ()
             self.start_node(f"node-{n}", *self.flags, *own)
         self.start_router()
         self.wait_members(self.address["router"], NODES)

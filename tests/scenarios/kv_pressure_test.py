@@ -17,7 +17,7 @@ TURNS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
 def start(fleet, memory, disk):
     flags = ["--kv-memory", str(memory)]
     for n in range(NODES):
-        own = ["--kv-disk", fleet.path(f"disk-{n}"), "--kv-disk-bytes", "1GiB"] if disk else []
+        own = ["--kv-disk", fleet.disk(n), "--kv-disk-bytes", "1GiB"] if disk else []
         fleet.start_node(f"node-{n}", *flags, *own)
     router = fleet.start_router()
     fleet.wait_members(router, NODES)
@@ -63,7 +63,7 @@ def kill_and_restart(fleet, chats, rate):
     fleet.kill("node-0")  # SIGKILL: whatever it was writing is cut there.
     router = fleet.address["router"]
     wait_until(lambda: metric(router, "hearth_router_node_health") < NODES, "node-0 is missed")
-    address = fleet.start_node("node-0", "--kv-memory", "64MiB", "--kv-disk", fleet.path("disk-0"),
+    address = fleet.start_node("node-0", "--kv-memory", "64MiB", "--kv-disk", fleet.disk(0),
                                "--kv-disk-bytes", "1GiB")
     fleet.wait_members(router, NODES)
     chats.round(TURNS)

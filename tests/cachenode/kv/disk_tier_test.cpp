@@ -20,6 +20,17 @@ namespace fs = std::filesystem;
 constexpr std::size_t kPageBytes = 1024;
 constexpr std::int64_t kSlot = 384 + kPageBytes;
 
+// Each look at it takes a while.
+class SlowClock final : public Clock {
+  public:
+    MonotonicNs now() const override { return now_ += per_look; }
+    UnixMs unix_now() const override { return now_ / kMs; }
+    MonotonicNs per_look = 0;
+
+  private:
+    mutable MonotonicNs now_ = kSecond;
+};
+
 class DiskTierTest : public ::testing::Test {
   protected:
     void SetUp() override {
@@ -34,6 +45,9 @@ class DiskTierTest : public ::testing::Test {
     }
 
     Result<void> open(std::int64_t pages = 64, bool has_threads = false) {
+        return open(pages, has_threads, clock_);
+    }
+    Result<void> open(std::int64_t pages, bool has_threads, const Clock& clock) {
         disk_.reset();
         DiskTierOptions options;
         options.folder = folder_;
@@ -42,7 +56,7 @@ class DiskTierTest : public ::testing::Test {
         options.fingerprint = 42;
         options.pages_pending_max = 1000;
         options.has_threads = has_threads;
-        auto opened = DiskTier::open(options, clock_, [] {});
+        auto opened = DiskTier::open(options, clock, [] {});
         if (!opened) return opened.error();
         disk_ = std::move(*opened);
         return {};
@@ -341,16 +355,40 @@ TEST_F(DiskTierTest, ShedWritesLetGoOfTheirPins) {
     store(a);
     EXPECT_EQ(disk_->stats().pages_pending, 5);
     EXPECT_EQ(tree_.pages_evictable(), 0);
-    disk_->shed();
+    EXPECT_EQ(disk_->shed(), 0);
     EXPECT_EQ(disk_->stats().pages_pending, 5) << "they are not late yet";
+    EXPECT_TRUE(disk_->has_room());
     clock_.advance(kSecond);
-    disk_->shed();
+    EXPECT_FALSE(disk_->has_room()) << "late";
+    EXPECT_EQ(disk_->shed(), 5);
+    EXPECT_TRUE(disk_->has_room());
     EXPECT_EQ(disk_->stats().pages_pending, 0);
     EXPECT_EQ(tree_.pages_evictable(), 5);
     store(a);
     settle();
     EXPECT_EQ(load(a), a.size());
     EXPECT_EQ(disk_->stats().bytes, 5 * kSlot) << "slots of shed writes are used";
+}
+
+TEST_F(DiskTierTest, ASlowDiskIsPassedByAndTriedAgain) {
+    constexpr double kComputeS = 0.001;  // 1.4 MB/s.
+    SlowClock clock;
+    ASSERT_TRUE(open(64, false, clock).ok());
+    const auto a = chat(1, 64);
+    store(a);
+    settle();
+    EXPECT_TRUE(disk_->is_quicker(1, kComputeS)) << "before any was measured";
+    clock.per_look = kSecond;
+    EXPECT_EQ(load(a), a.size());
+    clock.per_look = 0;
+    EXPECT_FALSE(disk_->is_quicker(1, kComputeS));
+    int turns = 1;
+    while (!disk_->is_quicker(1, kComputeS) && turns < 1000) ++turns;
+    EXPECT_GT(turns, 10);
+    EXPECT_LT(turns, 100) << "one slow read counts for ever";
+    clock.per_look = kMs / 10;
+    EXPECT_EQ(load(a), a.size());
+    EXPECT_TRUE(disk_->is_quicker(1, kComputeS)) << "it is quick again";
 }
 
 TEST_F(DiskTierTest, AnErasedSessionLeavesNoByteBehind) {
