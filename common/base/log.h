@@ -45,7 +45,8 @@ void flush();
 
 // ts=2026-01-01T00:00:00.000Z level=info program=hearth-router event="node joined" node=a
 // Any thread. A write(2) takes whole lines of at most 4,096 bytes together, so that those of
-// several processes on one pipe stay whole; longer texts are cut. While nobody reads the pipe,
+// several processes on one pipe stay whole (of 16 KiB where batch() finds a file); longer texts are
+// cut. While nobody reads the pipe,
 // lines are dropped rather than stopping the program, and the next one that gets through says how
 // many (dropped=N).
 void write(Level level, std::string_view event, Fields fields = {});

@@ -60,7 +60,7 @@ void ClientConnection::format_head(const ClientExchange::RequestOptions& options
     out_.put(" HTTP/1.1\r\n");
     out_.put_field("host", options.host.empty() ? std::string_view(host_) : options.host);
     for (const HeaderField& field : fields)
-        if (!is_connection_field(field.name) && !equals_ignore_case(field.name, "host"))
+        if (!is_connection_field(field) && !equals_ignore_case(field.name, "host"))
             out_.put_field(field.name, field.value);
     const bool sized =
         options.method == "POST" || options.method == "PUT" || options.method == "PATCH";

@@ -42,13 +42,18 @@ bool is(char c, unsigned char bits) {
     return (kClasses[static_cast<unsigned char>(c)] & bits) != 0;
 }
 
-// Whether one of eight bytes is below a space or is DEL (the usual tricks with words; a tab
-// counts).
-bool has_control(std::uint64_t bytes) {
-    constexpr std::uint64_t kOnes = 0x0101010101010101;
-    const std::uint64_t del = bytes ^ (kOnes * 0x7f);
-    const std::uint64_t below = (bytes - kOnes * 0x20) & ~bytes;
-    return ((below | ((del - kOnes) & ~del)) & (kOnes * 0x80)) != 0;
+// Whether one of so many bytes is below a space or is DEL (a tab counts).
+constexpr std::size_t kValueBytes = 16;
+bool has_control(const char* from) {
+    using Bytes = signed char __attribute__((vector_size(kValueBytes)));
+    Bytes bytes;
+    std::memcpy(&bytes, from, sizeof bytes);
+    const auto filled = [](char c) { return Bytes{} + static_cast<signed char>(c); };
+    // Bytes beyond ASCII are negative.
+    const Bytes bad = ((bytes >= Bytes{}) & (bytes < filled(' '))) | (bytes == filled('\x7f'));
+    std::uint64_t halves[2];
+    std::memcpy(halves, &bad, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
 }
 
 bool all(std::string_view text, unsigned char bits) {
@@ -59,11 +64,23 @@ char lower(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
+// The bytes at `from`, with A to Z, and nothing else, made small: bytes of 7 bits cannot carry.
+template <typename Word>
+Word lower_word(const char* from) {
+    Word word = 0;
+    std::memcpy(&word, from, sizeof word);
+    constexpr Word kOnes = static_cast<Word>(0x0101010101010101);
+    const Word low = word & (kOnes * 0x7f);
+    const Word from_a = low + kOnes * (0x80 - 'A'), beyond_z = low + kOnes * (0x7f - 'Z');
+    const Word is_upper = from_a & ~beyond_z & ~word & (kOnes * 0x80);
+    return word | (is_upper >> 2);
+}
+
 bool is_hex(char c) {
     return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'f');
 }
 
-std::string_view trim(std::string_view text) {
+[[gnu::always_inline]] inline std::string_view trim(std::string_view text) {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
     while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
     return text;
@@ -151,15 +168,20 @@ Broken note_field(const HeaderField& field, bool request, Framing& framing) {
     }
 }
 
+// The line's CR LF stands behind it, so a name without a colon ends there.
 Broken read_field(std::string_view line, HeaderField& field) {
-    if (line.front() == ' ' || line.front() == '\t') return {400, "folded or indented header line"};
-    const std::size_t colon = line.find(':');
-    if (colon == 0 || colon == std::string_view::npos || !all(line.substr(0, colon), kToken))
+    const char* at = line.data();
+    while (is(*at, kToken)) ++at;
+    const auto colon = static_cast<std::size_t>(at - line.data());
+    if (colon == 0 && (line.front() == ' ' || line.front() == '\t'))
+        return {400, "folded or indented header line"};
+    if (colon == 0 || colon == line.size() || line[colon] != ':')
         return {400, "malformed header name"};
     field.name = line.substr(0, colon);
     field.value = trim(line.substr(colon + 1));
     if (!is_field_value(field.value)) return {400, "control byte in a header value"};
     field.checked = true;
+    field.is_connection = is_connection_field(field.name);
     return {};
 }
 
@@ -167,7 +189,7 @@ enum class LineState { kLine, kIncomplete, kBroken };
 
 // Takes one line off `rest`, without its CRLF. A bare LF is an error; a bare CR stays in the line,
 // where no character class allows it.
-LineState take_line(std::string_view& rest, std::string_view& line) {
+[[gnu::always_inline]] inline LineState take_line(std::string_view& rest, std::string_view& line) {
     const void* found = rest.empty() ? nullptr : std::memchr(rest.data(), '\n', rest.size());
     if (!found) return LineState::kIncomplete;
     const auto end = static_cast<std::size_t>(static_cast<const char*>(found) - rest.data());
@@ -328,9 +350,19 @@ std::string_view find_in(const std::vector<HeaderField>& fields, std::string_vie
 
 }  // namespace
 
+// Two words at most for nearly every name; they may overlap.
 bool equal_texts_ignoring_case(const char* a, const char* b, std::size_t size) {
+    if (size >= 8) {
+        std::size_t i = 0;
+        for (; i + 8 < size; i += 8)
+            if (lower_word<std::uint64_t>(a + i) != lower_word<std::uint64_t>(b + i)) return false;
+        return lower_word<std::uint64_t>(a + size - 8) == lower_word<std::uint64_t>(b + size - 8);
+    }
+    if (size >= 4)
+        return lower_word<std::uint32_t>(a) == lower_word<std::uint32_t>(b) &&
+               lower_word<std::uint32_t>(a + size - 4) == lower_word<std::uint32_t>(b + size - 4);
     for (std::size_t i = 0; i < size; ++i)
-        if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return false;
+        if (lower(a[i]) != lower(b[i])) return false;
     return true;
 }
 
@@ -353,12 +385,8 @@ bool is_field_name(std::string_view name) {
 }
 
 bool is_field_value(std::string_view value) {
-    while (value.size() >= 8) {
-        std::uint64_t bytes = 0;
-        std::memcpy(&bytes, value.data(), 8);
-        if (has_control(bytes)) break;
-        value.remove_prefix(8);
-    }
+    while (value.size() >= kValueBytes && !has_control(value.data()))
+        value.remove_prefix(kValueBytes);
     return all(value, kValue);
 }
 

@@ -11,14 +11,18 @@
 namespace hearth {
 
 struct HeaderField {
-    std::string_view name;   // As sent; compare with find() or equals_ignore_case().
-    std::string_view value;  // Optional white space at both ends removed.
-    bool checked = false;    // By the parsers below: name and value are what they must be.
+    std::string_view name;       // As sent; compare with find() or equals_ignore_case().
+    std::string_view value;      // Optional white space at both ends removed.
+    bool checked = false;        // By the parsers below: name and value are what they must be.
+    bool is_connection = false;  // Where it was checked: is_connection_field(name).
 };
 
 bool equal_texts_ignoring_case(const char* a, const char* b, std::size_t size);
+// Nearly all that differ do so in their first letter.
 inline bool equals_ignore_case(std::string_view a, std::string_view b) {
-    return a.size() == b.size() && equal_texts_ignoring_case(a.data(), b.data(), a.size());
+    constexpr int kCase = 'a' - 'A';
+    return a.size() == b.size() && (a.empty() || ((a[0] ^ b[0]) | kCase) == kCase) &&
+           equal_texts_ignoring_case(a.data(), b.data(), a.size());
 }
 
 // Fields that belong to one connection (RFC 9110 section 7.6.1) or to its framing: never forwarded,
@@ -29,6 +33,10 @@ inline bool is_connection_field(std::string_view name) {
         1u << 2 | 1u << 6 | 1u << 7 | 1u << 10 | 1u << 14 | 1u << 16 | 1u << 17;
     return name.size() <= 17 && (kSizes >> name.size() & 1) != 0 &&
            is_connection_field_of_that_size(name);
+}
+
+inline bool is_connection_field(const HeaderField& field) {
+    return field.checked ? field.is_connection : is_connection_field(field.name);
 }
 
 bool is_field_name(std::string_view name);    // A token of at least one byte.

@@ -454,7 +454,7 @@ void ServerConnection::format_head(int status, const Fields& headers,
         // Of an answer to HEAD only the caller can know the length.
         const bool length = head_request && equals_ignore_case(field.name, "content-length");
         sized = sized || length;
-        if (length || !is_connection_field(field.name)) put_field(out_, field);
+        if (length || !is_connection_field(field)) put_field(out_, field);
     }
     if (!dated) out_.put_field("date", context_.date());
     if (!bodiless(status) && !sized) {

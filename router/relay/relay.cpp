@@ -51,8 +51,8 @@ bool has_connection(const std::vector<HeaderField>& fields) {
 }
 
 // `names`: whether some Connection field does.
-bool is_hop_field(std::string_view name, bool names, const std::vector<HeaderField>& fields) {
-    return is_connection_field(name) || (names && named_by_connection(name, fields));
+bool is_hop_field(const HeaderField& field, bool names, const std::vector<HeaderField>& fields) {
+    return is_connection_field(field) || (names && named_by_connection(field.name, fields));
 }
 
 bool is_key_field(std::string_view name) {
@@ -98,7 +98,7 @@ const std::vector<HeaderField>& Relay::request_fields(const SessionKey& session)
     fields.reserve(given.size() + 9);
     const bool names = has_connection(given);
     for (const HeaderField& field : given) {
-        if (is_hop_field(field.name, names, given) || is_ours(field.name) ||
+        if (is_hop_field(field, names, given) || is_ours(field.name) ||
             equals_ignore_case(field.name, "host") ||
             equals_ignore_case(field.name, "x-request-id") ||
             is_stale_trace_field(field.name, facts_.trace))
@@ -146,7 +146,7 @@ const std::vector<HeaderField>& Relay::answer_headers(const ResponseHead& head) 
         // That a chat was truncated is the client's to know.
         const bool is_internal =
             is_ours(field.name) && !equals_ignore_case(field.name, header::kTruncated);
-        if (is_hop_field(field.name, names, head.fields) || is_internal ||
+        if (is_hop_field(field, names, head.fields) || is_internal ||
             equals_ignore_case(field.name, "x-request-id"))
             continue;
         if (facts_.limits != nullptr && is_limit_field(field.name)) continue;
@@ -365,11 +365,12 @@ Task<Relay::Outcome> Relay::read_answer(ClientExchange& upstream, const BusyRule
     core_.metrics.node_answered(member_->record.node_id, answer.status);
     moved_to_ = answer.find(header::kMovedTo);
     if (!answer.find(header::kNode).empty()) member_->status->speaks_hearth = true;
-    const bool continuable = is_event_stream(answer) && !answer.find(header::kTurn).empty();
+    const bool is_stream = is_event_stream(answer);
+    const bool continuable = is_stream && !answer.find(header::kTurn).empty();
     if (streaming_ && (answer.status != 200 || !continuable)) co_return Outcome::kBroken;
     if (answer.status == 503 && !pass_busy()) co_return Outcome::kBusy;
     facts_.status = answer.status;
-    facts_.stream = is_event_stream(answer);
+    facts_.stream = is_stream;
     const bool whole = !facts_.stream && answer.body != BodyKind::kChunked &&
                        answer.body != BodyKind::kUntilClose &&
                        answer.content_length <= kWholeAnswerBytesMax;

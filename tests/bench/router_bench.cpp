@@ -113,6 +113,8 @@ void measure(const Case& kind, std::uint16_t port, const Subject* subject, Monot
     if (subject && before.instructions && after.instructions)
         samples[name + "_instructions"].push_back((*after.instructions - *before.instructions) /
                                                   count);
+    if (subject && before.cycles && after.cycles)
+        samples[name + "_cycles"].push_back((*after.cycles - *before.cycles) / count);
     if (kind.connections == 1) samples["p50_us"].push_back(median(tally.latencies_us));
     if (!kind.per_event && kind.connections == kConnections)
         samples["requests_per_s"].push_back(count / seconds(time));
@@ -154,16 +156,16 @@ std::vector<Recipe> recipes() {
     return all;
 }
 
-using Results = std::map<std::string, std::map<std::string, double>>;
+using Results = std::map<std::string, Samples>;  // By program.
 
 // Programs take turns within each round, so that what else the machine does meets all of them.
 Results run(const Arguments& args, const Bench& bench) {
     std::vector<Recipe> all = recipes();
     if (!args.only.empty())
         std::erase_if(all, [&](const Recipe& recipe) { return recipe.name != args.only; });
-    const int rounds = std::clamp(static_cast<int>(args.seconds / 12), 1, 9);
+    const int rounds = std::clamp(static_cast<int>(args.seconds / 3), 1, 45);
     const double each = args.seconds / rounds / (static_cast<double>(all.size()) + 0.2) * 0.85;
-    std::map<std::string, Samples> samples;
+    Results samples;
     std::vector<std::unique_ptr<Subject>> subjects;
     for (const Recipe& recipe : all) subjects.push_back(std::make_unique<Subject>(recipe, bench));
     for (int round = 0; round < rounds; ++round) {
@@ -182,19 +184,16 @@ Results run(const Arguments& args, const Bench& bench) {
             continue;
         measure_memory(recipe, bench, samples[recipe.name]);
     }
-    Results results;
-    for (const auto& [name, figures] : samples)
-        for (const auto& [figure, values] : figures) results[name][figure] = median(values);
-    return results;
+    return samples;
 }
 
-std::optional<double> find(const Results& results, const std::string& name,
-                           const std::string& figure) {
+// One value a round; empty where there is none.
+std::vector<double> find(const Results& results, const std::string& name,
+                         const std::string& figure) {
     const auto subject = results.find(name);
-    if (subject == results.end()) return std::nullopt;
-    const auto value = subject->second.find(figure);
-    if (value == subject->second.end()) return std::nullopt;
-    return value->second;
+    if (subject == results.end()) return {};
+    const auto values = subject->second.find(figure);
+    return values == subject->second.end() ? std::vector<double>() : values->second;
 }
 
 struct Ratio {
@@ -211,26 +210,35 @@ constexpr Ratio kRatios[] = {
     {"sse_cpu_vs_nginx", "event_cpu_us", "hearth", "nginx", 0.9},
     {"cpu_vs_nginx_both_logging", "request_cpu_us", "hearth", "nginx_logging", 0},
     {"cpu_vs_nginx_both_quiet", "request_cpu_us", "hearth_quiet", "nginx", 0},
+    {"cycles_vs_nginx", "request_cycles", "hearth", "nginx", 0},
+    {"cycles_vs_haproxy", "request_cycles", "hearth", "haproxy", 0},
+    {"sse_cycles_vs_nginx", "event_cycles", "hearth", "nginx", 0},
+    {"instructions_vs_haproxy", "request_instructions", "hearth", "haproxy", 0},
     {"instructions_vs_nginx", "request_instructions", "hearth", "nginx", 0},
     {"sse_instructions_vs_nginx", "event_instructions", "hearth", "nginx", 0},
     {"sse_cpu_vs_haproxy", "event_cpu_us", "hearth", "haproxy", 0},
 };
 
-// Latencies are compared by what is added to a request that goes to the node directly.
+// The median over the rounds of the two in the same round, so that what else the machine does is
+// in both. Latencies are compared by what is added to a request that goes to the node directly.
 std::optional<double> ratio(const Results& results, const Ratio& wanted) {
-    const auto ours = find(results, wanted.ours, wanted.figure);
-    const auto theirs = find(results, wanted.theirs, wanted.figure);
-    if (!ours || !theirs) return std::nullopt;
-    if (std::strcmp(wanted.figure, "p50_us") != 0) return *ours / *theirs;
-    const double direct = *find(results, "direct", "p50_us");
-    return (*ours - direct) / (*theirs - direct);
+    std::vector<double> ours = find(results, wanted.ours, wanted.figure);
+    const std::vector<double> theirs = find(results, wanted.theirs, wanted.figure);
+    if (ours.empty() || ours.size() != theirs.size()) return std::nullopt;
+    const bool is_latency = std::strcmp(wanted.figure, "p50_us") == 0;
+    const std::vector<double> direct = find(results, "direct", "p50_us");
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+        const double apart = is_latency ? direct[i] : 0;
+        ours[i] = (ours[i] - apart) / (theirs[i] - apart);
+    }
+    return median(std::move(ours));
 }
 
 std::string json_text(const Results& results) {
     json::object figures, ratios, bounds;
     for (const auto& [name, values] : results) {
         json::object object;
-        for (const auto& [figure, value] : values) object[figure] = value;
+        for (const auto& [figure, each] : values) object[figure] = median(each);
         figures[name] = std::move(object);
     }
     for (const char* name : {"nginx", "haproxy"})
@@ -256,11 +264,11 @@ void print_table(const Results& results) {
     for (const auto& [figure, unused] : names) {
         std::printf("\n%-26s", figure.c_str());
         for (const auto& [name, values] : results) {
-            const auto value = find(results, name, figure);
-            if (value)
-                std::printf("%14.2f", *value);
-            else
+            const std::vector<double> rounds = find(results, name, figure);
+            if (rounds.empty())
                 std::printf("%14s", "-");
+            else
+                std::printf("%14.2f", median(rounds));
         }
     }
     std::printf("\n\n");

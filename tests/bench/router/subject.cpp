@@ -110,13 +110,19 @@ void pin(int cpu) {
     ::_exit(127);
 }
 
-int count_instructions(pid_t pid) {
+int open_counter(pid_t pid, std::uint64_t what) {
     perf_event_attr attributes{};
     attributes.type = PERF_TYPE_HARDWARE;
     attributes.size = sizeof attributes;
-    attributes.config = PERF_COUNT_HW_INSTRUCTIONS;
+    attributes.config = what;
     attributes.exclude_hv = 1;
     return static_cast<int>(::syscall(SYS_perf_event_open, &attributes, pid, -1, -1, 0));
+}
+
+std::optional<double> read_counter(int counter) {
+    std::uint64_t count = 0;
+    if (counter < 0 || ::read(counter, &count, sizeof count) != sizeof count) return std::nullopt;
+    return static_cast<double>(count);
 }
 
 std::string last_line(const std::string& path) {
@@ -165,7 +171,8 @@ Subject::Subject(const Recipe& recipe, const Bench& bench) : recipe_(recipe) {
         ::sched_yield();
     }
     find_worker();
-    instructions_ = count_instructions(worker_);
+    instructions_ = open_counter(worker_, PERF_COUNT_HW_INSTRUCTIONS);
+    cycles_ = open_counter(worker_, PERF_COUNT_HW_CPU_CYCLES);
 }
 
 // nginx serves from a child of its own.
@@ -185,7 +192,8 @@ void Subject::find_worker() {
 }
 
 Subject::~Subject() {
-    if (instructions_ >= 0) ::close(instructions_);
+    for (const int counter : {instructions_, cycles_})
+        if (counter >= 0) ::close(counter);
     ::kill(started_, SIGTERM);
     const MonotonicNs deadline = SystemClock::instance().now() + 2 * kSecond;
     while (::waitpid(started_, nullptr, WNOHANG) == 0) {
@@ -200,9 +208,8 @@ Cost Subject::cost() const {
     for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(worker_) + "/task"))
         ns += std::stod(first_word(task.path().string() + "/schedstat"));
     cost.cpu_us = ns * 1e-3;
-    std::uint64_t count = 0;
-    if (instructions_ >= 0 && ::read(instructions_, &count, sizeof count) == sizeof count)
-        cost.instructions = static_cast<double>(count);
+    cost.instructions = read_counter(instructions_);
+    cost.cycles = read_counter(cycles_);
     return cost;
 }
 

@@ -32,7 +32,9 @@ struct Bench {
 // What a process has used since its start.
 struct Cost {
     double cpu_us = 0;
-    std::optional<double> instructions;  // Of user and kernel; nothing where it may not be counted.
+    // Of user and kernel; nothing where they may not be counted. On a machine that is shared, time
+    // holds what others took of the core, cycles do not.
+    std::optional<double> instructions, cycles;
 };
 
 // Owned by the benchmark; its end is the program's end.
@@ -55,8 +57,8 @@ class Subject {
     Recipe recipe_;
     std::uint16_t port_ = 0;
     pid_t started_ = 0;
-    pid_t worker_ = 0;  // The process that serves.
-    int instructions_ = -1;
+    pid_t worker_ = 0;                     // The process that serves.
+    int instructions_ = -1, cycles_ = -1;  // Counters.
 };
 
 // The path of a program, or empty if it is not installed.

@@ -239,6 +239,24 @@ TEST_F(LogTest, GatheredLinesLeaveWithTheFlushOrWithAWarning) {
     EXPECT_NE(stderr_pipe.drain().find("at once"), std::string::npos);
 }
 
+TEST_F(LogTest, AFileTakesALongBatchWhole) {
+    constexpr int kLines = 200;  // Of about 1,050 bytes: several pieces.
+    const std::string text = captured([] {
+        log::batch([] {});
+        for (int i = 0; i < kLines; ++i)
+            log::info("turn", {{"number", i}, {"text", std::string(950, 'x')}});
+        log::batch(nullptr);
+    });
+    std::istringstream lines(text);
+    std::string line;
+    for (int i = 0; i < kLines; ++i) {
+        ASSERT_TRUE(std::getline(lines, line));
+        EXPECT_NE(line.find(" number=" + std::to_string(i) + " text=xxx"), std::string::npos) << i;
+        EXPECT_TRUE(line.ends_with("xxx")) << i;
+    }
+    EXPECT_FALSE(std::getline(lines, line));
+}
+
 TEST_F(LogTest, DroppedLinesOfABatchAreCounted) {
     PipedStderr stderr_pipe;
     log::batch([] {});
