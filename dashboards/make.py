@@ -40,8 +40,10 @@ def color_of(thresholds):
 def panel_of(panel, number, grid):
     custom = {}
     if panel.kind == "timeseries":
-        custom = {"lineWidth": 1, "fillOpacity": 40 if panel.stack else 8, "showPoints": "never",
-                  "stacking": {"mode": "normal" if panel.stack else "none", "group": "A"},
+        stacked = panel.stack or panel.events
+        custom = {"drawStyle": "bars" if panel.events else "line", "lineWidth": 1, "showPoints": "never",
+                  "fillOpacity": 80 if panel.events else 40 if panel.stack else 0,
+                  "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
                   "thresholdsStyle": {"mode": "line" if panel.thresholds else "off"}}
     defaults = {"unit": panel.unit, "custom": custom, "mappings": list(panel.mappings),
                 "color": {"mode": "palette-classic" if panel.kind == "timeseries" else "thresholds"},
@@ -50,14 +52,18 @@ def panel_of(panel, number, grid):
         defaults["min"] = panel.low
     if panel.high is not None:
         defaults["max"] = panel.high
+    if panel.events:
+        defaults["noValue"] = "none"
+    # A table of numbers beside a wide panel; under a narrow one it would take its place.
+    legend = {"displayMode": "list", "placement": "bottom", "calcs": [], "showLegend": True}
+    if panel.width >= 12:
+        legend = {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"],
+                  "showLegend": True, "sortBy": "Max", "sortDesc": True}
     options = {
-        "timeseries": {"legend": {"displayMode": "table", "placement": "bottom",
-                                  "calcs": ["lastNotNull", "max"], "showLegend": True},
+        "timeseries": {"legend": legend,
                        "tooltip": {"mode": "multi", "sort": "desc"}},
         "stat": {"colorMode": "value", "graphMode": "area", "textMode": "auto",
                  "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}},
-        "gauge": {"showThresholdMarkers": True,
-                  "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}},
         "bargauge": {"displayMode": "gradient", "orientation": "horizontal",
                      "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}},
         "state-timeline": {"mergeValues": True, "showValue": "never",
@@ -105,6 +111,12 @@ def annotation(name, expr, color, text):
             "step": "60s", "titleFormat": text}
 
 
+def versions(selector):
+    """A version that was not there five minutes ago: its series is new, its value always 1."""
+    known = f"count by (component, version) (hearth_build_info{{{selector}}}"
+    return f"{known}) unless {known} offset 5m)"
+
+
 def dashboard(board):
     selector = 'cluster=~"$cluster"'
     return {
@@ -118,8 +130,8 @@ def dashboard(board):
         "annotations": {"list": [
             annotation("Members", f"changes(hearth_router_ring_version{{{selector}}}[1m]) > 0", "blue",
                        "the members changed"),
-            annotation("Versions", f"changes(hearth_build_info{{{selector}}}[5m]) > 0", "purple",
-                       "another version"),
+            annotation("Versions", versions(selector), "purple",
+                       "{{component}} {{version}}"),
             annotation("Alerts", 'ALERTS{alertname=~"Hearth.*",alertstate="firing"}', "red",
                        "{{alertname}}")]},
         "panels": laid_out(board.rows)}

@@ -6,7 +6,19 @@ C = 'cluster=~"$cluster"'
 M = 'cluster=~"$cluster",model=~"$model"'
 I = 'cluster=~"$cluster",instance=~"$instance"'
 RATE = "[$__rate_interval]"
+STORE = 'job="hearth-router",' + I  # What nodes export, too.
+NODE_STORE = 'job="hearth-cachenode",' + I
 GOOD_HIT = [(None, "red"), (0.9, "orange"), (0.95, "green")]
+
+
+def values(**shown):
+    """Value mappings: values(up=(1, "green")) shows 1 as a green "up"."""
+    return ({"type": "value", "options": {
+        str(value): {"text": text, "color": color, "index": index}
+        for index, (text, (value, color)) in enumerate(shown.items())}},)
+
+
+UP = values(up=(1, "green"), down=(0, "red"))
 
 
 @dataclass
@@ -23,6 +35,7 @@ class Panel:
     low: float = None
     high: float = None
     mappings: tuple = ()
+    events: bool = False  # Rare things: bars, and the word "none" where nothing happened.
 
 
 @dataclass
@@ -61,31 +74,31 @@ FLEET = [
     ("Hit rate: how high, how high it could be, and why tokens were missed", [
         Panel("Inter-turn hit rate (1 h)", "percentunit", [(HIT_RATE, "{{model}}")],
               "Reused of reusable tokens; the objective is 95 %. Below it: the panel on the right "
-              "says why. Runbook: hit-rate.", "stat", 4, 6, thresholds=GOOD_HIT, low=0, high=1),
+              "says why. Runbook: hit-rate.", "stat", 4, 5, thresholds=GOOD_HIT, low=0),
         Panel("Its ceiling (1 h)", "percentunit",
               [("model:hearth_engine_ceiling:ratio_rate1h{" + M + "}", "{{model}}")],
               "What a cache that never loses anything would have reused. If the ceiling itself is "
               "low, users change what they said before: no memory can help, look at `diverged`.",
-              "stat", 4, 6, thresholds=GOOD_HIT, low=0, high=1),
-        Panel("Why tokens were missed", "suffix:tok/s",
-              [("model_reason:hearth_engine_missed_tokens:rate5m{" + M + "}", "{{reason}}")],
-              "Reusable tokens computed again, by their one reason. rerouted: members changed or "
-              "routers disagree. evicted: too little memory. node_lost: a node died or restarted. "
-              "diverged: the product rewrites its history. Runbook: hit-rate.", width=10, height=12,
-              stack=True, low=0),
+              "stat", 4, 5, thresholds=GOOD_HIT, low=0),
         Panel("Error budget left (30 d)", "percentunit",
               [(f"1 - (1 - sum(increase(hearth_engine_reused_tokens_total{{{M}}}[30d])) / "
                 f"sum(increase(hearth_engine_reusable_tokens_total{{{M}}}[30d]))) / 0.05", "left")],
               "Of the 5 % of reusable tokens that may be missed in 30 days. Below zero: hold back "
-              "planned changes until it recovers.", "gauge", 6, 6,
-              thresholds=[(None, "red"), (0, "orange"), (0.25, "green")], low=-1, high=1),
+              "planned changes until it recovers.", "stat", 4, 5,
+              thresholds=[(None, "red"), (0, "orange"), (0.25, "green")]),
+        Panel("Why tokens were missed", "suffix:tok/s",
+              [("model_reason:hearth_engine_missed_tokens:rate5m{" + M + "}", "{{reason}}")],
+              "Reusable tokens computed again, by their one reason. rerouted: members changed or "
+              "routers disagree. evicted: too little memory. node_lost: a node died or restarted. "
+              "diverged: the product rewrites its history. Runbook: hit-rate.", width=12, height=9,
+              stack=True, low=0),
         Panel("Hit rate and ceiling", "percentunit",
               [(hit_rate(M), "hit rate"),
                ("1 - sum(rate(hearth_engine_missed_tokens_total{" + M +
                 ',reason=~"salt|declined"}' + RATE + ")) / "
                 f"(sum(rate(hearth_engine_reusable_tokens_total{{{M}}}{RATE})) > 0)", "ceiling")],
               "The gap between the two lines is what more memory or steadier routing would give. "
-              "The blue marks are changes of the members.", width=8, height=6, low=0, high=1,
+              "The blue marks are changes of the members.", width=12, height=9, low=0, high=1,
               thresholds=[(None, "transparent"), (0.95, "green")]),
         Panel("Burn rate", "none",
               [("model:hearth_engine_reuse_miss:ratio_rate5m{" + M + "} / 0.05", "5m {{model}}"),
@@ -93,7 +106,7 @@ FLEET = [
                ("model:hearth_engine_reuse_miss:ratio_rate6h{" + M + "} / 0.05", "6h {{model}}"),
                ("model:hearth_engine_reuse_miss:ratio_rate3d{" + M + "} / 0.05", "3d {{model}}")],
               "1 spends the budget just in time, 20 means nothing is found again. 8 for an hour "
-              "pages.", "timeseries", 6, 6, low=0),
+              "pages.", "timeseries", 12, 5, low=0),
     ]),
     ("What the misses cost", [
         Panel("Prompt tokens by source", "suffix:tok/s",
@@ -134,15 +147,18 @@ FLEET = [
               "infinite cache would find, and what was found.", low=0, high=1),
         Panel("Tokens that the next turn would not have found", "none",
               [(quantile(0.95, "hearth_engine_prefix_shortfall_tokens", M), "p95 shortfall"),
-               (per_second("hearth_engine_canonical_tokens_total", M, "model"),
-                "{{model}} canonical tok/s")],
+               (f"sum(rate(hearth_engine_canonical_tokens_total{{{M}}}{RATE})) / "
+                f"(sum(rate(hearth_engine_turns_total{{{M}}}{RATE})) > 0)", "rendered anew a turn")],
               "Replies that the template renders differently next time. A shortfall of more than "
               "a few tokens: the template strips what the model wrote.", low=0),
         Panel("Truncated dialogues", "ops",
-              [(f"sum(rate(hearth_engine_truncated_turns_total{{{M}}}{RATE}))", "turns"),
-               (f"sum(rate(hearth_engine_truncated_tokens_total{{{M}}}{RATE}))", "tokens")],
+              [(f"sum(rate(hearth_engine_truncated_turns_total{{{M}}}{RATE}))", "turns")],
               "Turns whose oldest messages were dropped to fit the context. Rising: users outgrow "
               "the context, raise it or summarise.", low=0),
+        Panel("Tokens dropped by truncation", "suffix:tok/s",
+              [(f"sum(rate(hearth_engine_truncated_tokens_total{{{M}}}{RATE}))", "tokens")],
+              "A step of truncation drops whole turns, so that the next turns keep their prefix.",
+              low=0),
     ]),
     ("Affinity: does a session come back to its node", [
         Panel("Decisions by reason", "reqps",
@@ -155,9 +171,9 @@ FLEET = [
               "anchor means that the client sent no key: it still sticks, but two chats with the "
               "same opening share a node. Ask for x-session-id.", stack=True, low=0),
         Panel("Turns sent away from their KV", "ops",
-              [(per_second("hearth_router_sessions_rerouted_total", C, "reason"), "{{reason}}")],
+              [(per_second("hearth_router_sessions_rerouted_total", C, "reason") + " > 0", "{{reason}}")],
               "planned_drain and scale_out are yours. node_down or overload_spill without an "
-              "incident: see Router, ejections. Runbook: reroute.", stack=True, low=0),
+              "incident: see Router, ejections. Runbook: reroute.", events=True, low=0),
         Panel("Members by state", "none",
               [(f"max by (state) (hearth_router_ring_members{{{C}}})", "{{state}}")],
               "ejected above 0: that node fails turns or probes. joining for long: it does not get "
@@ -166,8 +182,8 @@ FLEET = [
               [(f'count(count_values("digest", hearth_router_ring_version{{{C}}})) - 1', "extra")],
               "0 when all routers use the same nodes and weights. Above it for minutes: one does "
               "not reach Redis, or has another configuration. Runbook: ring.", "stat",
-              thresholds=[(None, "green"), (1, "red")], low=0),
-        Panel("Active sessions", "none",
+              thresholds=[(None, "green"), (1, "red")]),
+        Panel("Active sessions", "short",
               [(f"max(hearth_router_sessions_active{{{C}}})", "a router's memory"),
                (f"sum by (tier) (hearth_cache_sessions{{{C}}})", "{{tier}} of the nodes")],
               "Sessions with KV on the nodes, by tier, beside those that a router has seen "
@@ -195,10 +211,10 @@ FLEET = [
                 "p95 {{affinity}}")],
               "As clients see it. sticky far below new is what this fleet is for.", low=0),
         Panel("Streams continued on another node", "ops",
-              [("sum by (cause) (rate(hearth_router_streams_continued_total{" + C + "}" + RATE + "))",
+              [("sum by (cause) (rate(hearth_router_streams_continued_total{" + C + "}" + RATE + ")) > 0",
                 "{{cause}}")],
               "Each is a node lost in mid-stream that no user noticed. Steady: a node crashes, "
-              "see its log.", low=0),
+              "see its log.", events=True, low=0),
     ]),
     ("Capacity: is there memory for the users who come back", [
         Panel("Tiers: fill", "percentunit",
@@ -226,19 +242,22 @@ FLEET = [
               "KV that nodes hand to each other: drains, scale-outs, replicas.", low=0),
         Panel("Sessions moved between nodes", "ops",
               [("sum by (kind, result) (rate(hearth_transfer_sessions_total{" + C + "}" + RATE +
-                "))", "{{kind}} {{result}}")],
+                ")) > 0", "{{kind}} {{result}}")],
               "Anything but ok and not_held: see the node's log; the session is computed again.",
-              low=0),
+              events=True, low=0),
     ]),
 ]
 
 NODE = [
     ("State", [
         Panel("Lifecycle", "none",
-              [(f"max by (instance, state) (hearth_node_state{{{I}}}) == 1",
-                "{{instance}} {{state}}")],
-              "draining that does not end: see the panel on the right.", "state-timeline"),
-        Panel("Sessions still to hand over", "none",
+              [(" or ".join(f'{number} * (max by (instance) (hearth_node_state{{{I},state="{state}"}}) == 1)'
+                            for number, state in enumerate(("starting", "ready", "draining"))),
+                "{{instance}}")],
+              "A gap: the node is not scraped. draining that does not end: see the panel on the "
+              "right.", "state-timeline",
+              mappings=values(starting=(0, "blue"), ready=(1, "green"), draining=(2, "orange"))),
+        Panel("Sessions still to hand over", "short",
               [(f"hearth_node_drain_remaining_sessions{{{I}}}", "{{instance}}")],
               "Falls to 0 during a drain. Flat: the heirs refuse, see transfers below. Runbook: "
               "drain.", low=0),
@@ -253,7 +272,7 @@ NODE = [
               [(quantile(0.95, "hearth_engine_step_duration_seconds", I, "phase"), "{{phase}}")],
               "decode is the floor of the time between tokens; mixed includes a prefill chunk.",
               low=0),
-        Panel("Tokens per step", "none", quantiles("hearth_engine_step_batch_tokens", I),
+        Panel("Tokens per step", "short", quantiles("hearth_engine_step_batch_tokens", I),
               "Small batches with waiting sequences: the KV budget keeps turns out.", low=0),
         Panel("Generated tokens", "suffix:tok/s",
               [(per_second("hearth_engine_generation_tokens_total", I, "instance"), "{{instance}}")],
@@ -264,7 +283,7 @@ NODE = [
               "Rises with the tokens that were not found again.", low=0),
         Panel("Whole requests", "s", quantiles("hearth_engine_request_duration_seconds", I),
               "From arrival to the last token.", low=0),
-        Panel("Prompt and reply lengths p95", "none",
+        Panel("Prompt and reply lengths p95", "short",
               [(quantile(0.95, "hearth_engine_request_prompt_tokens", I), "prompt"),
                (quantile(0.95, "hearth_engine_request_generation_tokens", I), "reply")],
               "Tokens. Prompts that grow without end: see truncation.", low=0),
@@ -280,7 +299,7 @@ NODE = [
               [(f"sum by (instance, tier) (hearth_cache_tier_bytes{{{I}}})",
                 "{{instance}} {{tier}}")],
               "Never above the budget of the configuration.", low=0),
-        Panel("Blocks by state", "none",
+        Panel("Blocks by state", "short",
               [(f"sum by (tier, state) (hearth_cache_tier_blocks{{{I}}})", "{{tier}} {{state}}"),
                (f"sum by (tier) (hearth_cache_kept_blocks{{{I}}})", "{{tier}} kept back")],
               "active cannot be evicted; pending waits for the disk. active near the whole: the "
@@ -290,18 +309,19 @@ NODE = [
               "Measured bandwidth, from which the node decides to load or to compute again.", low=0),
         Panel("Corrupt blocks and failed tiers", "ops",
               [("sum by (instance, tier) (rate(hearth_cache_corrupt_blocks_total{" + I + "}" + RATE +
-                "))", "{{instance}} {{tier}} corrupt"),
+                ")) > 0", "{{instance}} {{tier}} corrupt"),
                ("sum by (instance, tier) (rate(hearth_cache_tier_failures_total{" + I + "}" + RATE +
-                "))", "{{instance}} {{tier}} failed")],
+                ")) > 0", "{{instance}} {{tier}} failed")],
               "Must be 0. A corrupt block is computed again, never served; the medium is bad. "
-              "Runbook: integrity.", low=0, thresholds=[(None, "green"), (0.0001, "red")]),
+              "Runbook: integrity.", events=True, low=0),
         Panel("Transfers by result", "ops",
               [("sum by (kind, result) (rate(hearth_transfer_sessions_total{" + I + "}" + RATE +
-                "))", "{{kind}} {{result}}")],
-              "refused or corrupt: versions, tenants or keys of the two nodes differ.", low=0),
+                ")) > 0", "{{kind}} {{result}}")],
+              "refused or corrupt: versions, tenants or keys of the two nodes differ.", events=True,
+              low=0),
         Panel("Metadata updates", "ops",
-              [("sum by (op, result) (rate(hearth_directory_operations_total{" + I + "}" + RATE +
-                "))", "{{op}} {{result}}"),
+              [("sum by (op, result) (rate(hearth_directory_operations_total{" + NODE_STORE + "}" + RATE +
+                ")) > 0", "{{op}} {{result}}"),
                (f"sum(rate(hearth_directory_dropped_updates_total{{{I}}}{RATE}))", "dropped")],
               "timeout or error: Redis is slow or away; chats go on. Runbook: redis.", low=0),
     ]),
@@ -317,8 +337,9 @@ ROUTER = [
               "Until the request was written to a node, queues included. Above some ms: the "
               "router's core is full, run another one.", low=0),
         Panel("Requests that ended early", "reqps",
-              [(per_second("hearth_router_aborted_requests_total", I, "reason"), "{{reason}}")],
-              "node_lost is a node's fault, client_gone the user's, deadline either's.", low=0),
+              [(per_second("hearth_router_aborted_requests_total", I, "reason") + " > 0", "{{reason}}")],
+              "node_lost is a node's fault, client_gone the user's, deadline either's.",
+              events=True, low=0),
         Panel("Request bodies p95", "bytes",
               [(quantile(0.95, "hearth_router_request_size_bytes", I), "p95")],
               "Near the limit body_bytes_max: chats outgrow it.", low=0),
@@ -338,81 +359,84 @@ ROUTER = [
                 f"avg(sum by (node) (rate(hearth_router_node_requests_total{{{I}}}{RATE})))",
                 "max / mean")],
               "1.05 is usual, above 1.5 a node is short of work while another queues. Runbook: "
-              "skew.", "stat", thresholds=[(None, "green"), (1.3, "orange"), (1.5, "red")], low=1),
+              "skew.", "stat", thresholds=[(None, "green"), (1.3, "orange"), (1.5, "red")]),
         Panel("Share of sessions whose home it is", "percentunit",
               [(f"max by (node) (hearth_router_ring_ownership_ratio{{{I}}})", "{{node}}")],
               "As the weights say. Does not change when a node is ejected: it keeps its place.",
               "bargauge", low=0, high=1),
         Panel("Healthy", "none",
               [(f"min by (node) (hearth_router_node_health{{{I}}})", "{{node}}")],
-              "0: probes fail or nobody listens. Its sessions are at their heirs meanwhile.",
-              "state-timeline"),
+              "Down: probes fail or nobody listens. Its sessions are at their heirs meanwhile.",
+              "state-timeline", mappings=UP),
         Panel("Open requests by node", "none",
               [(f"sum by (node) (hearth_router_node_in_flight{{{I}}})", "{{node}}")],
               "Must return to 0 when traffic ends.", low=0),
         Panel("Ejections, retries, panics", "ops",
               [("sum by (node, reason) (rate(hearth_router_node_ejections_total{" + I + "}" + RATE +
-                "))", "ejected {{node}} {{reason}}"),
-               (per_second("hearth_router_retries_total", I, "reason"), "retried {{reason}}"),
-               (f"sum(rate(hearth_router_panics_total{{{I}}}{RATE}))", "panics")],
+                ")) > 0", "ejected {{node}} {{reason}}"),
+               (per_second("hearth_router_retries_total", I, "reason") + " > 0", "retried {{reason}}"),
+               (f"sum(rate(hearth_router_panics_total{{{I}}}{RATE})) > 0", "panics")],
               "Ejections of one node: look at it. Panics: most of the pool looks sick, so opinions "
-              "are ignored; suspect the network.", low=0),
+              "are ignored; suspect the network.", events=True, low=0),
     ]),
     ("Admission", [
         Panel("Refused requests", "reqps",
-              [(per_second("hearth_router_admission_rejected_total", I, "reason"), "{{reason}}")],
-              "rate_limit is a tenant's own; queue_full and node_full ask for more nodes.", low=0),
+              [(per_second("hearth_router_admission_rejected_total", I, "reason") + " > 0", "{{reason}}")],
+              "rate_limit is a tenant's own; queue_full and node_full ask for more nodes.",
+              width=6, events=True, low=0),
         Panel("Queue", "none",
               [(f"sum by (priority) (hearth_router_queue_depth{{{I}}})", "{{priority}}")],
-              "Requests that wait for a slot. batch waits for interactive.", low=0),
+              "Requests that wait for a slot. batch waits for interactive.", width=6, low=0),
         Panel("Time in the queue", "s", quantiles("hearth_router_queue_duration_seconds", I),
-              "Above a second: users wait before any node sees them.", low=0),
+              "Above a second: users wait before any node sees them.", width=6, low=0),
         Panel("Tenants", "reqps",
               [("sum by (tenant, outcome) (rate(hearth_router_tenant_requests_total{" + I + "}" +
                 RATE + "))", "{{tenant}} {{outcome}}")],
-              "Who asks, and who is refused.", low=0),
+              "Who asks, and who is refused.", width=6, low=0),
     ]),
     ("Metadata store and members", [
-        Panel("Store answers", "none", [(f"min by (instance) (hearth_directory_up{{{I}}})",
+        Panel("Store answers", "none", [(f"min by (instance) (hearth_directory_up{{{STORE}}})",
                                          "{{instance}}")],
-              "0: routing goes on by hashing and by what routers remember; exceptions are not "
-              "shared. Runbook: redis.", "state-timeline"),
+              "Down: routing goes on by hashing and by what routers remember; exceptions are not "
+              "shared. Runbook: redis.", "state-timeline", mappings=UP),
         Panel("Look-ups", "s",
-              quantiles("hearth_directory_operation_duration_seconds", I, (0.5, 0.99)),
+              quantiles("hearth_directory_operation_duration_seconds", STORE, (0.5, 0.99)),
               "The budget is 2 ms; a late answer is not waited for.", low=0),
         Panel("Look-ups by result", "ops",
-              [("sum by (result) (rate(hearth_directory_operations_total{" + I +
+              [("sum by (result) (rate(hearth_directory_operations_total{" + STORE +
                 ',op="lookup"}' + RATE + "))", "{{result}}"),
                (f"sum(rate(hearth_directory_memory_losses_total{{{I}}}{RATE}))", "memory lost")],
               "timeout: Redis is slow. memory lost: it was flushed or came back empty; routers "
               "tell it again.", low=0),
         Panel("Sources of members", "none",
               [(f"min by (source) (hearth_router_member_source_up{{{I}}})", "{{source}}")],
-              "0: this list cannot be read, the last one stands.", "state-timeline"),
+              "Down: this list cannot be read, the last one stands.", "state-timeline", mappings=UP),
         Panel("Age of the list of members", "s",
               [(f"time() - min by (source) "
                 f"(hearth_router_member_source_success_timestamp_seconds{{{I}}})", "{{source}}")],
               "Grows while a source is away.", low=0),
         Panel("Two nodes under one id", "none",
-              [(f"max by (node) (hearth_router_node_id_conflicts{{{I}}})", "{{node}}")],
+              [(f"max by (node) (hearth_router_node_id_conflicts{{{I}}}) > 0", "{{node}}")],
               "Above 0: two processes publish under one node_id and take each other's sessions. "
-              "Give each its own.", low=0),
+              "Give each its own.", events=True, low=0),
+    ]),
+    ("Configuration and traces", [
         Panel("Configuration accepted", "none",
               [(f"min by (instance) (hearth_config_last_reload_successful{{{I}}})", "{{instance}}")],
-              "0: the last reload was refused, the settings before it serve. Runbook: config.",
-              "state-timeline"),
+              "No: the last reload was refused, the settings before it serve. Runbook: config.",
+              "state-timeline", 6, mappings=values(yes=(1, "green"), no=(0, "red"))),
         Panel("Since the last reload", "s",
               [(f"time() - max by (instance) "
                 f"(hearth_config_last_reload_timestamp_seconds{{{I}}})", "{{instance}}")],
               "Attempts count, good or bad. Instances of one rollout have about the same age.",
-              low=0),
+              width=6, low=0),
         Panel("Different configurations", "none",
               [(f"count(count by (hash) (hearth_config_hash_info{{{I}}}))", "hashes")],
-              "More than 1 outside a rollout: routers differ.", "stat",
-              thresholds=[(None, "green"), (2, "orange")], low=1),
+              "More than 1 outside a rollout: routers differ.", "stat", 6,
+              thresholds=[(None, "green"), (2, "orange")]),
         Panel("Trace spans", "ops",
               [(per_second("hearth_router_spans_total", I, "result"), "{{result}}")],
-              "dropped or refused: the OTLP collector is away or slow.", low=0),
+              "dropped or refused: the OTLP collector is away or slow.", width=6, low=0),
     ]),
 ]
 

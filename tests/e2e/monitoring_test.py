@@ -21,7 +21,7 @@ SCALERS = (ROOT / "deploy" / "kubernetes" / "components" / "keda" / "scaledobjec
            ROOT / "deploy" / "helm" / "hearth" / "templates" / "keda.yaml")
 NAME = re.compile(r"(?<![a-z_:])hearth_[a-z_]+")
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
-KINDS = {"timeseries", "stat", "gauge", "bargauge", "state-timeline"}
+KINDS = {"timeseries", "stat", "bargauge", "state-timeline"}
 
 
 def names_in(text):
