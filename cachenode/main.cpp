@@ -101,6 +101,7 @@ int run(const NodeConfig& config) {
     }
     ServiceSignals signals(io);  // From here on a signal means drain.
     signals.on_hangup([&server] { reload(**server); });
+    signals.on_drain([&server] { (*server)->begin_drain(); });
     if (store) store->start();
     if (auto started = (*server)->start(); !started.ok()) return failed(started.error());
     std::exception_ptr failure;

@@ -75,6 +75,7 @@ class NodeServer::State {
     Result<void> build_server();
     Result<void> build_transfer(ApiParts& parts);
     NodeRecord record() const;
+    void begin_drain();
     static Task<void> drain(State& self, std::chrono::milliseconds grace);
 
     asio::io_context& io;
@@ -269,10 +270,10 @@ Result<void> NodeServer::State::build_transfer(ApiParts& parts) {
     migrator = std::make_shared<Migrator>(io, std::move(options), std::move(all), clock);
     parts.migrator = migrator;
     *copies = migrator;
-    publisher->on_drained([moving = migrator, id = config.node_id](bool drained) {
+    publisher->on_drained([this](bool drained) {
         log::info(drained ? "an operator drains this node" : "an operator put this node back",
-                  {{"node", id}});
-        moving->drain(drained);
+                  {{"node", config.node_id}});
+        if (api->state() != NodeState::kDraining) migrator->drain(drained);
     });
     return {};
 }
@@ -305,6 +306,14 @@ NodeRecord NodeServer::State::record() const {
         if (found != stats->missed_tokens.end()) out.missed_tokens[i] = found->second;
     }
     return out;
+}
+
+void NodeServer::State::begin_drain() {
+    if (api->state() == NodeState::kDraining) return;
+    log::info("drains until it is ended", {{"node", config.node_id}});
+    api->set_state(NodeState::kDraining);
+    if (publisher) publisher->tell_now();  // Routers send no more turns; others get a 503.
+    if (migrator) migrator->drain(true);
 }
 
 Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace) {
@@ -364,6 +373,10 @@ Result<void> NodeServer::reload_tls() {
     state_->http->set_tls(std::move(*tls));
     log::info("certificates were read", {{"expires", expires}});
     return {};
+}
+
+void NodeServer::begin_drain() {
+    state_->begin_drain();
 }
 
 Task<void> NodeServer::drain_and_stop(std::chrono::milliseconds grace) {

@@ -26,6 +26,9 @@ class NodeServer {
     std::string endpoint() const;  // "127.0.0.1:8101", after start().
     const std::string& generation() const;
     Result<void> reload_tls();  // Reads the certificate files anew; on an error all stays.
+    // Takes no more turns and hands its sessions to their heirs, but stays: for a supervisor that
+    // wants the drain before it ends the process. Nothing of it outlives the process. Idempotent.
+    void begin_drain();
     // Not ready -> leaves the membership -> finishes streams until `grace` -> stops.
     Task<void> drain_and_stop(std::chrono::milliseconds grace);
 

@@ -1,5 +1,4 @@
 // hearth drain, hearth undrain: take a node out of service and put it back.
-#include <unistd.h>
 #include <boost/json.hpp>
 #include <cmath>
 #include <cstdio>
@@ -7,6 +6,7 @@
 
 #include "cli/admin_client.h"
 #include "cli/commands.h"
+#include "cli/drain_progress.h"
 #include "cli/run_task.h"
 #include "common/base/clock.h"
 
@@ -15,14 +15,14 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr auto kLook = std::chrono::milliseconds(500);
-
 struct DrainFlags {
     AdminFlags admin;
     std::string node;
     bool wait = false;
     std::int64_t timeout_s = 300;
     bool drained = true;
+    bool self = false;
+    SelfFlags own;
 };
 
 const json::object* drain_of(const json::object& answer) {
@@ -40,62 +40,23 @@ Result<json::object> pick(const json::object& answer, const std::string& node) {
     return make_error(ErrorCode::kNotFound, "node '" + node + "' has left the fleet");
 }
 
-std::string progress_of(const json::object& drain) {
-    char text[128];
-    const json::value* eta = drain.if_contains("eta_s");
-    const double turns = number_at(drain, "turns"), sessions = number_at(drain, "sessions");
-    std::snprintf(text, sizeof(text), "%.0f turn%s running, %.0f session%s not moved yet", turns,
-                  turns == 1 ? "" : "s", sessions, sessions == 1 ? "" : "s");
-    std::string out = text;
-    if (eta != nullptr && eta->is_number() && sessions > 0) {
-        std::snprintf(text, sizeof(text), ", about %.0f s left",
-                      std::ceil(number_at(drain, "eta_s")));
-        out += text;
-    }
-    return out;
-}
-
-// On a terminal one line that changes; else a line when something has changed.
-class Progress {
-  public:
-    explicit Progress(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) == 1) {}
-    ~Progress() {
-        if (terminal_ && !last_.empty()) std::fprintf(stderr, "\n");
-    }
-    void show(const std::string& line) {
-        if (quiet_ || line == last_) return;
-        last_ = line;
-        std::fprintf(stderr, terminal_ ? "\r\x1b[K%s" : "%s\n", line.c_str());
-        std::fflush(stderr);
-    }
-
-  private:
-    const bool quiet_, terminal_;
-    std::string last_;
-};
-
-// Whether the node has nothing left to do. One that hands its sessions over is waited for while
-// their number falls; those of others move with their next turns, whenever those come.
-class Rest {
-  public:
-    bool has_come(const json::object& drain, MonotonicNs now) {
-        const double sessions = number_at(drain, "sessions");
-        if (sessions != sessions_) since_ = now;
-        sessions_ = sessions;
-        if (number_at(drain, "turns") > 0) return false;
-        if (!is_true(drain, "hands_over") || now - since_ > kStuck) return true;
-        return is_true(drain, "has_heard") && sessions == 0;
-    }
-
-  private:
-    static bool is_true(const json::object& drain, const char* name) {
+Left left_of(const json::object& drain) {
+    const auto is_true = [&drain](const char* name) {
         const json::value* value = drain.if_contains(name);
         return value != nullptr && value->is_bool() && value->as_bool();
-    }
-    static constexpr MonotonicNs kStuck = 10 * kSecond;
-    double sessions_ = -1;
-    MonotonicNs since_ = 0;
-};
+    };
+    return {number_at(drain, "turns"), number_at(drain, "sessions"), is_true("hands_over"),
+            is_true("has_heard")};
+}
+
+std::string progress_of(const json::object& drain) {
+    std::string out = words_of(left_of(drain));
+    const json::value* eta = drain.if_contains("eta_s");
+    if (eta == nullptr || !eta->is_number() || number_at(drain, "sessions") <= 0) return out;
+    char text[64];
+    std::snprintf(text, sizeof(text), ", about %.0f s left", std::ceil(number_at(drain, "eta_s")));
+    return out + text;
+}
 
 // Until no turn runs on the node and it has handed over what it can.
 Task<Result<json::object>> wait_for_rest(asio::io_context& io, DrainFlags flags) {
@@ -114,12 +75,12 @@ Task<Result<json::object>> wait_for_rest(asio::io_context& io, DrainFlags flags)
         if (drain == nullptr)
             co_return make_error(ErrorCode::kCancelled, "somebody has undrained " + flags.node);
         progress.show(flags.node + ": " + progress_of(*drain));
-        if (rest.has_come(*drain, clock.now())) co_return std::move(*node);
+        if (rest.has_come(left_of(*drain), clock.now())) co_return std::move(*node);
         if (clock.now() >= end)
             co_return make_error(ErrorCode::kTimeout, flags.node + " still has work after " +
                                                           std::to_string(flags.timeout_s) +
                                                           " s: " + progress_of(*drain));
-        timer.expires_after(kLook);
+        timer.expires_after(kDrainLook);
         boost::system::error_code ignored;
         co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
     }
@@ -161,22 +122,42 @@ void add_drain(CLI::App& app, int& exit_code) {
             drained ? app.add_subcommand(
                           "drain", "Send a node no more turns; its sessions go to their heirs")
                     : app.add_subcommand("undrain", "Send a drained node turns again");
-        sub->add_option("node", flags->node, "The node's id, as `hearth status` has it")
-            ->required();
+        CLI::Option* node =
+            sub->add_option("node", flags->node, "The node's id, as `hearth status` has it");
         add_admin_flags(*sub, flags->admin);
         if (drained) {
             sub->add_flag("--wait", flags->wait,
                           "Return when no turn runs there and its sessions are with their heirs");
             sub->add_option("--timeout", flags->timeout_s, "Seconds to wait at most")
                 ->check(CLI::Range(1, 86'400));
+            CLI::Option* self = sub->add_flag(
+                "--self", flags->self,
+                "The node that runs beside this program, until it ends: no mark stays anywhere");
+            self->excludes(node);
+            sub->add_option("--pid", flags->own.pid,
+                            "With --self: its process; default: the only hearth-cachenode here")
+                ->check(CLI::PositiveNumber)
+                ->needs(self);
+            sub->add_option("--node-url", flags->own.place, "With --self: where it listens")
+                ->capture_default_str()
+                ->needs(self);
             sub->footer(
-                "Examples:\n  hearth drain node-2 --wait\n  hearth drain node-2 --wait --json");
+                "Examples:\n  hearth drain node-2 --wait\n  hearth drain node-2 --wait --json\n"
+                "  hearth drain --self --wait");
         } else {
+            node->required();
             sub->footer("Example:\n  hearth undrain node-2");
         }
         sub->callback([flags, &exit_code] {
+            if (flags->drained && !flags->self && flags->node.empty())
+                throw CLI::RequiredError("node or --self");
             asio::io_context io;
-            exit_code = run_task(io, change(io, *flags));
+            SelfFlags own = flags->own;
+            own.cacert = flags->admin.cacert;
+            own.json = flags->admin.json;
+            own.wait = flags->wait;
+            own.timeout_s = flags->timeout_s;
+            exit_code = run_task(io, flags->self ? drain_self(io, own) : change(io, *flags));
         });
     }
 }

@@ -12,7 +12,7 @@ namespace hearth {
 using boost::system::error_code;
 
 ServiceSignals::ServiceSignals(asio::io_context& io)
-    : ends_(io, SIGINT, SIGTERM), hangups_(io, SIGHUP) {
+    : ends_(io, SIGINT, SIGTERM), hangups_(io, SIGHUP), drains_(io) {
     wait_for_hangup();
 }
 
@@ -25,6 +25,20 @@ void ServiceSignals::wait_for_hangup() {
         if (ec) return;
         wait_for_hangup();
         if (reload_) reload_();
+    });
+}
+
+void ServiceSignals::on_drain(std::function<void()> drain) {
+    drain_ = std::move(drain);
+    drains_.add(SIGUSR1);
+    wait_for_drain();
+}
+
+void ServiceSignals::wait_for_drain() {
+    drains_.async_wait([this](const error_code& ec, int) {
+        if (ec) return;
+        wait_for_drain();
+        drain_();
     });
 }
 
@@ -54,6 +68,7 @@ void ServiceSignals::close() {
     error_code ignored;
     ends_.cancel(ignored);
     hangups_.cancel(ignored);
+    drains_.cancel(ignored);
 }
 
 }  // namespace hearth

@@ -66,6 +66,6 @@ capabilities: {drop: [ALL]}
 {{- $_ := set $own "kv_disk" "/var/lib/hearth/kv" -}}
 {{- $_ := set $own "redis" (include "hearth.redis" .) -}}
 {{- $_ := set $own "fleet_secret_file" "/etc/hearth-secrets/fleet-secret" -}}
-{{- $_ := set $own "drain_grace_ms" (printf "%ds" (int .Values.cachenode.drainGraceSeconds)) -}}
+{{- $_ := set $own "drain_grace_ms" "60s" -}}
 {{ mergeOverwrite $own (deepCopy .Values.cachenode.config) | toYaml }}
 {{- end }}
