@@ -34,6 +34,13 @@ class Engine {
     // Rows of logits are written one after another, slice by slice, vocab_size floats each.
     // `logits` must hold as many rows as the slices ask for. Blocks until done.
     virtual void step(std::span<const Slice> batch, std::span<float> logits) = 0;
+
+    // Where the caller's pages lie; a backend with memory of its own (cuda) keeps copies of pages
+    // there, and wants to be told once, before the first step, so that they move at full speed.
+    virtual Result<void> use_page_memory(std::span<std::byte> /*memory*/) { return {}; }
+    // The caller wrote to a page itself, or uses it for other tokens: copies of it are stale. What
+    // step() wrote, and pages whose first token a step writes, need no such call.
+    virtual void page_changed(const std::byte* /*page*/) {}
 };
 
 struct EngineOptions {

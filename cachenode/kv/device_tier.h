@@ -31,6 +31,7 @@ class DeviceTier {
     PrefixTree& tree() { return tree_; }
     const PrefixTree& tree() const { return tree_; }
     const PagePool& pool() const { return pool_; }
+    PagePool& pool() { return pool_; }
     std::int64_t pages_promised() const { return pages_promised_; }
 
   private:

@@ -66,6 +66,7 @@ Page PagePool::acquire() {
     CHECK(!in_use_[at]);
     in_use_[at] = true;
     ++pages_used_;
+    if (told_) told_(this->at(index));
     return Page(this, index);
 }
 

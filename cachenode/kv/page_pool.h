@@ -3,6 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace hearth {
@@ -43,6 +46,11 @@ class PagePool {
 
     Page acquire();  // Empty when none is free.
 
+    // All of it, for an engine whose device copies pages from there.
+    std::span<std::byte> memory() const { return {memory_, memory_bytes_}; }
+    // Called with every page that is handed out, since copies of what it held are stale.
+    void on_acquire(std::function<void(const std::byte*)> told) { told_ = std::move(told); }
+
     std::size_t page_bytes() const { return page_bytes_; }
     std::int64_t pages_total() const { return pages_total_; }
     std::int64_t pages_used() const { return pages_used_; }
@@ -61,6 +69,7 @@ class PagePool {
     std::vector<bool> in_use_;        // Of those handed out at least once.
     std::byte* memory_ = nullptr;
     std::size_t memory_bytes_ = 0;
+    std::function<void(const std::byte*)> told_;
 };
 
 }  // namespace hearth

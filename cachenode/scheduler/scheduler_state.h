@@ -77,6 +77,10 @@ class Scheduler::State {
                   }),
           restores_(tier_) {
         CHECK(options.sequences_max > 0 && options.queue_max > 0);
+        // An engine with memory of its own keeps copies of pages there.
+        const Result<void> known = engine_->use_page_memory(tier_.pool().memory());
+        CHECK_MSG(known.ok(), known.ok() ? "" : "kv_memory: " + known.error().message);
+        tier_.pool().on_acquire([this](const std::byte* page) { engine_->page_changed(page); });
         publish();
     }
 

@@ -106,7 +106,12 @@ ForwardEngine::ForwardEngine(Checkpoint&& checkpoint, std::unique_ptr<Backend> b
         QuantMatrix* const head[] = {&weights.lm_head};
         lm_head_ = backend_->pack(head);
     }
-    final_norm_ = padded(weights.final_norm, hidden_stride_);
+    final_norm_ = backend_->constants(padded(weights.final_norm, hidden_stride_));
+}
+
+Result<void> ForwardEngine::prepare() {
+    if (backend_->allocates_ahead()) reserve(kRowsPerPass);
+    return backend_->prepare(config_, kRowsPerPass);
 }
 
 // Softmax does not see what is added to all scores of a query alike, so one fixed vector may be
@@ -129,26 +134,20 @@ std::vector<float> ForwardEngine::key_shift(const LayerWeights& weights,
 
 ForwardEngine::Layer ForwardEngine::pack_layer(LayerWeights& weights, const LayerShape& shape) {
     Layer layer;
-    layer.key_shift = key_shift(weights, shape);
-    layer.q_norm = weights.q_norm;
-    layer.k_norm = weights.k_norm;
+    layer.key_shift = backend_->constants(key_shift(weights, shape));
+    layer.q_norm = backend_->constants(weights.q_norm);
+    layer.k_norm = backend_->constants(weights.k_norm);
     if (config_.post_norms) {
-        layer.post_attention_norm = padded(weights.post_attention_norm, hidden_stride_);
-        layer.post_ffn_norm = padded(weights.post_ffn_norm, hidden_stride_);
+        layer.post_attention_norm =
+            backend_->constants(padded(weights.post_attention_norm, hidden_stride_));
+        layer.post_ffn_norm = backend_->constants(padded(weights.post_ffn_norm, hidden_stride_));
     }
-    layer.attention_norm = padded(weights.attention_norm, hidden_stride_);
-    layer.ffn_norm = padded(weights.ffn_norm, hidden_stride_);
+    layer.attention_norm = backend_->constants(padded(weights.attention_norm, hidden_stride_));
+    layer.ffn_norm = backend_->constants(padded(weights.ffn_norm, hidden_stride_));
     std::vector<QuantMatrix*> qkv = {&weights.wq};
     const bool writes_kv = weights.wk.rows > 0;
     if (writes_kv) qkv.insert(qkv.end(), {&weights.wk, &weights.wv});
-    if (config_.qkv_bias) {
-        layer.qkv_bias = padded(weights.bq, heads_stride_);
-        for (const std::vector<float>* bias : {&weights.bk, &weights.bv}) {
-            layer.qkv_bias.insert(layer.qkv_bias.end(), bias->begin(), bias->end());
-            const auto size = static_cast<std::int32_t>(layer.qkv_bias.size());
-            layer.qkv_bias.resize(static_cast<std::size_t>(round_up(size, kRowFloats)));
-        }
-    }
+    if (config_.qkv_bias) layer.qkv_bias = backend_->constants(stacked_bias(weights));
     QuantMatrix* const wo[] = {&weights.wo};
     QuantMatrix* const gate_up[] = {&weights.gate, &weights.up};
     QuantMatrix* const down[] = {&weights.down};
@@ -157,6 +156,17 @@ ForwardEngine::Layer ForwardEngine::pack_layer(LayerWeights& weights, const Laye
     layer.gate_up = backend_->pack(gate_up);
     layer.down = backend_->pack(down);
     return layer;
+}
+
+// Biases of Q, K and V as their rows are stacked, each part padded.
+std::vector<float> ForwardEngine::stacked_bias(const LayerWeights& weights) const {
+    std::vector<float> out = padded(weights.bq, heads_stride_);
+    for (const std::vector<float>* bias : {&weights.bk, &weights.bv}) {
+        out.insert(out.end(), bias->begin(), bias->end());
+        const auto size = static_cast<std::int32_t>(out.size());
+        out.resize(static_cast<std::size_t>(round_up(size, kRowFloats)));
+    }
+    return out;
 }
 
 // Cuts the batch into passes; how it is cut cannot be seen in the results.
@@ -169,6 +179,7 @@ void ForwardEngine::step(std::span<const Slice> batch, std::span<float> logits) 
         if (!pass_.tokens.empty()) run_pass(out);
         out += wanted;
         pass_ = {};
+        pages_ = 0;
     };
     for (const Slice& slice : batch) {
         const auto count = static_cast<std::int32_t>(slice.tokens.size());
@@ -177,10 +188,14 @@ void ForwardEngine::step(std::span<const Slice> batch, std::span<float> logits) 
               static_cast<std::int32_t>(slice.pages.size()));
         rope_.grow(slice.start + count);
         if (config_.local_rope_theta > 0.0f) local_rope_.grow(slice.start + count);
+        const std::int64_t pages = (slice.start + count + kPageTokens - 1) / kPageTokens;
+        CHECK(pages <= backend_->pages_per_pass());
+        if (pages_ + pages > backend_->pages_per_pass()) flush();
         for (std::int32_t from = 0; from < count;) {
             const std::int32_t take = std::min(count - from, kRowsPerPass - rows());
             add_to_pass(slice, from, take);
             from += take;
+            pages_ += pages;
             if (rows() == kRowsPerPass) flush();
         }
     }
@@ -209,15 +224,15 @@ void ForwardEngine::reserve(std::int32_t rows) {
     const std::int32_t wide = std::max({heads_stride_ + 2 * kv, 2 * ffn_stride_, hidden_stride_});
     const std::int32_t input = std::max({hidden_stride_, ffn_stride_, heads_stride_});
     const auto heads = n * static_cast<std::size_t>(config_.heads);
-    x_.reserve(n * static_cast<std::size_t>(hidden_stride_));
-    wide_.reserve(n * static_cast<std::size_t>(wide));
-    mixed_.reserve(n * static_cast<std::size_t>(heads_stride_));
-    q_.reserve(n * static_cast<std::size_t>(round_up(input, kRowBytes)));
-    q_scale_.reserve(n);
-    q_sum_.reserve(n);
-    query_.reserve(heads * static_cast<std::size_t>(config_.head_dim));
-    query_scale_.reserve(heads);
-    query_sum_.reserve(heads);
+    x_.reserve(*backend_, n * static_cast<std::size_t>(hidden_stride_));
+    wide_.reserve(*backend_, n * static_cast<std::size_t>(wide));
+    mixed_.reserve(*backend_, n * static_cast<std::size_t>(heads_stride_));
+    q_.reserve(*backend_, n * static_cast<std::size_t>(round_up(input, kRowBytes)));
+    q_scale_.reserve(*backend_, n);
+    q_sum_.reserve(*backend_, n);
+    query_.reserve(*backend_, heads * static_cast<std::size_t>(config_.head_dim));
+    query_scale_.reserve(*backend_, heads);
+    query_sum_.reserve(*backend_, heads);
 }
 
 QuantRows ForwardEngine::quant_rows(std::int32_t cols, bool rotated) {
@@ -226,33 +241,37 @@ QuantRows ForwardEngine::quant_rows(std::int32_t cols, bool rotated) {
 
 void ForwardEngine::run_pass(float* logits) {
     reserve(rows());
-    backend_->embed(*embedding_, pass_.tokens, x_.data(), hidden_stride_);
-    for (std::size_t i = 0; i < layers_.size(); ++i) {
-        attention(layers_[i], config_.layers[i]);
-        feed_forward(layers_[i]);
+    shape_ = backend_->begin_pass({pass_.runs, pass_.tokens, pass_.logit_rows});
+    if (!shape_.done) {
+        reserve(shape_.rows);
+        backend_->embed(*embedding_, pass_.tokens, x_.data(), hidden_stride_);
+        for (std::size_t i = 0; i < layers_.size(); ++i) {
+            attention(layers_[i], config_.layers[i]);
+            feed_forward(layers_[i]);
+        }
+        if (shape_.logit_rows > 0) output(backend_->logits_of_pass(logits));
     }
-    if (!pass_.logit_rows.empty()) output(logits);
+    backend_->end_pass(logits);
 }
 
 // x += Wo attend(rope(Wq n), rope(Wk n), Wv n) with n = norm(x).
 void ForwardEngine::attention(const Layer& layer, const LayerShape& shape) {
-    const AttentionCall call = {
-        .kv = kv_,
-        .heads = config_.heads,
-        .kv_bank = shape.kv_bank,
-        .window = shape.window,
-        .writes_kv = shape.writes_kv,
-        .runs = pass_.runs,
-        .score_scale = config_.score_scale(),
-        .softcap = config_.attention_softcap,
-        .key_shift = layer.key_shift.empty() ? nullptr : layer.key_shift.data()};
+    const AttentionCall call = {.kv = kv_,
+                                .heads = config_.heads,
+                                .kv_bank = shape.kv_bank,
+                                .window = shape.window,
+                                .writes_kv = shape.writes_kv,
+                                .runs = pass_.runs,
+                                .score_scale = config_.score_scale(),
+                                .softcap = config_.attention_softcap,
+                                .key_shift = layer.key_shift.get()};
     const QuantRows in = layer_input(config_.hidden);
     backend_->norm_quantize(
-        {layer.attention_norm.data(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
-        rows(), in);
-    const float* bias = layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data();
+        {layer.attention_norm.get(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
+        shape_.rows, in);
     const std::int32_t qkv_stride = layer.qkv->rows;
-    backend_->matmul(in, rows(), *layer.qkv, {wide_.data(), qkv_stride, qkv_stride, bias, false});
+    backend_->matmul(in, shape_.rows, *layer.qkv,
+                     {wide_.data(), qkv_stride, qkv_stride, layer.qkv_bias.get(), false});
     if (config_.qk_norm) norm_heads(layer, shape, qkv_stride);
 
     const RopeTable& rope = shape.local_rope ? local_rope_ : rope_;
@@ -261,59 +280,56 @@ void ForwardEngine::attention(const Layer& layer, const LayerShape& shape) {
     backend_->attend(call, query, mixed_.data(), heads_stride_);
 
     const QuantRows mixed = layer_input(config_.heads * config_.head_dim);
-    backend_->quantize(mixed_.data(), heads_stride_, rows(), mixed);
+    backend_->quantize(mixed_.data(), heads_stride_, shape_.rows, mixed);
     add_to_stream(mixed, *layer.wo, layer.post_attention_norm);
 }
 
 void ForwardEngine::norm_heads(const Layer& layer, const LayerShape& shape,
                                std::int32_t qkv_stride) {
-    const Backend::Norm q = {layer.q_norm.data(), config_.head_dim, qkv_stride, config_.norm_eps};
-    backend_->norm_heads(q, config_.heads, wide_.data(), rows());
+    const Backend::Norm q = {layer.q_norm.get(), config_.head_dim, qkv_stride, config_.norm_eps};
+    backend_->norm_heads(q, config_.heads, wide_.data(), shape_.rows);
     if (!shape.writes_kv) return;
-    const Backend::Norm k = {layer.k_norm.data(), config_.head_dim, qkv_stride, config_.norm_eps};
-    backend_->norm_heads(k, config_.kv_heads, wide_.data() + heads_stride_, rows());
+    const Backend::Norm k = {layer.k_norm.get(), config_.head_dim, qkv_stride, config_.norm_eps};
+    backend_->norm_heads(k, config_.kv_heads, wide_.data() + heads_stride_, shape_.rows);
 }
 
 // x += w in, or x += norm(w in) where the family has such norms.
 void ForwardEngine::add_to_stream(const QuantRows& in, const PackedMatrix& w,
-                                  const std::vector<float>& norm) {
-    if (norm.empty()) {
-        return backend_->matmul(in, rows(), w,
+                                  const Constants& norm) {
+    if (norm == nullptr) {
+        return backend_->matmul(in, shape_.rows, w,
                                 {x_.data(), hidden_stride_, hidden_stride_, nullptr, true});
     }
-    backend_->matmul(in, rows(), w, {wide_.data(), hidden_stride_, hidden_stride_, nullptr, false});
-    backend_->norm_add({norm.data(), config_.hidden, hidden_stride_, config_.norm_eps},
-                       wide_.data(), rows(), x_.data());
+    backend_->matmul(in, shape_.rows, w,
+                     {wide_.data(), hidden_stride_, hidden_stride_, nullptr, false});
+    backend_->norm_add({norm.get(), config_.hidden, hidden_stride_, config_.norm_eps}, wide_.data(),
+                       shape_.rows, x_.data());
 }
 
 // x += Wdown (f(Wgate n) * Wup n) with n = norm(x) and f = silu or gelu.
 void ForwardEngine::feed_forward(const Layer& layer) {
     const QuantRows in = layer_input(config_.hidden);
     backend_->norm_quantize(
-        {layer.ffn_norm.data(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
-        rows(), in);
+        {layer.ffn_norm.get(), config_.hidden, hidden_stride_, config_.norm_eps}, x_.data(),
+        shape_.rows, in);
     const std::int32_t wide = layer.gate_up->rows;
-    backend_->matmul(in, rows(), *layer.gate_up, {wide_.data(), wide, wide, nullptr, false});
+    backend_->matmul(in, shape_.rows, *layer.gate_up, {wide_.data(), wide, wide, nullptr, false});
     const QuantRows gated = layer_input(config_.ffn_hidden);
     if (config_.activation == Activation::kGelu) {
-        backend_->geglu_quantize(wide_.data(), ffn_stride_, rows(), gated);
+        backend_->geglu_quantize(wide_.data(), ffn_stride_, shape_.rows, gated);
     } else {
-        backend_->swiglu_quantize(wide_.data(), ffn_stride_, rows(), gated);
+        backend_->swiglu_quantize(wide_.data(), ffn_stride_, shape_.rows, gated);
     }
     add_to_stream(gated, *layer.down, layer.post_ffn_norm);
 }
 
-// Logits of the rows that want them. They are moved to the front of the residual stream first.
+// Logits of the rows that want them, gathered first. `wide_` is free then, and wide enough.
 void ForwardEngine::output(float* logits) {
-    std::int32_t count = 0;
-    for (const std::int32_t row : pass_.logit_rows) {
-        const float* from = x_.data() + static_cast<std::ptrdiff_t>(row) * hidden_stride_;
-        float* to = x_.data() + static_cast<std::ptrdiff_t>(count++) * hidden_stride_;
-        if (from != to) std::copy(from, from + hidden_stride_, to);
-    }
+    const std::int32_t count = shape_.logit_rows;
+    backend_->gather_rows(x_.data(), pass_.logit_rows, hidden_stride_, wide_.data());
     const QuantRows in = quant_rows(config_.hidden, true);
-    backend_->norm_quantize({final_norm_.data(), config_.hidden, hidden_stride_, config_.norm_eps},
-                            x_.data(), count, in);
+    backend_->norm_quantize({final_norm_.get(), config_.hidden, hidden_stride_, config_.norm_eps},
+                            wide_.data(), count, in);
     const PackedMatrix& head = config_.tied_embeddings ? *embedding_ : *lm_head_;
     backend_->matmul(in, count, head,
                      {logits, config_.vocab_size, config_.vocab_size, nullptr, false});

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/kernels/aligned.h"
 #include "engine/kernels/ops.h"
 
 namespace hearth::engine {
@@ -24,18 +23,38 @@ class ForwardEngine final : public Engine {
     const KvLayout& kv_layout() const override { return kv_; }
     std::string backend_name() const override { return backend_->name(); }
     void step(std::span<const Slice> batch, std::span<float> logits) override;
+    Result<void> use_page_memory(std::span<std::byte> memory) override {
+        return backend_->use_page_memory(memory);
+    }
+    void page_changed(const std::byte* page) override { backend_->page_changed(page); }
+
+    // To be called once before the first step.
+    Result<void> prepare();
 
   private:
+    using Constants = std::shared_ptr<const float>;
+    // Memory of the backend, which grows to the largest pass and stays.
+    template <typename T>
+    struct Buffer {
+        std::shared_ptr<std::byte> memory;
+        std::size_t size = 0;
+        T* data() const { return reinterpret_cast<T*>(memory.get()); }
+        void reserve(Backend& backend, std::size_t count) {
+            if (count <= size) return;
+            memory = backend.allocate(count * sizeof(T));
+            size = count;
+        }
+    };
     struct Layer {
-        std::vector<float> attention_norm, ffn_norm;  // Padded to hidden_stride_.
+        Constants attention_norm, ffn_norm;  // Padded to hidden_stride_.
         std::unique_ptr<PackedMatrix> qkv, wo, gate_up, down;
-        std::vector<float> qkv_bias;                            // [qkv->rows] or empty.
-        std::vector<float> q_norm, k_norm;                      // [head_dim] or empty.
-        std::vector<float> key_shift;                           // [kv_heads][head_dim] or empty.
-        std::vector<float> post_attention_norm, post_ffn_norm;  // Padded, or empty.
+        Constants qkv_bias;                            // [qkv->rows] or null.
+        Constants q_norm, k_norm;                      // [head_dim] or null.
+        Constants key_shift;                           // [kv_heads][head_dim] or null.
+        Constants post_attention_norm, post_ffn_norm;  // Padded, or null.
     };
     // What one pass computes: rows of several slices, and which of them want logits.
-    struct Pass {
+    struct Rows {
         std::vector<RowRun> runs;
         std::vector<TokenId> tokens;
         std::vector<std::int32_t> logit_rows;
@@ -44,7 +63,7 @@ class ForwardEngine final : public Engine {
     Layer pack_layer(LayerWeights& weights, const LayerShape& shape);
     std::vector<float> key_shift(const LayerWeights& weights, const LayerShape& shape) const;
     void norm_heads(const Layer& layer, const LayerShape& shape, std::int32_t qkv_stride);
-    void add_to_stream(const QuantRows& in, const PackedMatrix& w, const std::vector<float>& norm);
+    void add_to_stream(const QuantRows& in, const PackedMatrix& w, const Constants& norm);
     void add_to_pass(const Slice& slice, std::int32_t from, std::int32_t count);
     void reserve(std::int32_t rows);
     void run_pass(float* logits);
@@ -53,6 +72,7 @@ class ForwardEngine final : public Engine {
     void output(float* logits);
     QuantRows quant_rows(std::int32_t cols, bool rotated);
     QuantRows layer_input(std::int32_t cols) { return quant_rows(cols, !int4_); }
+    std::vector<float> stacked_bias(const LayerWeights& weights) const;
     std::int32_t rows() const { return static_cast<std::int32_t>(pass_.tokens.size()); }
 
     ModelConfig config_;
@@ -63,18 +83,20 @@ class ForwardEngine final : public Engine {
     std::int32_t hidden_stride_, ffn_stride_, heads_stride_;
     std::unique_ptr<PackedMatrix> embedding_, lm_head_;  // lm_head_ is null when tied.
     std::vector<Layer> layers_;
-    std::vector<float> final_norm_;
+    Constants final_norm_;
 
-    Pass pass_;
-    AlignedBuffer<float> x_;        // [rows][hidden]: the residual stream
-    AlignedBuffer<float> wide_;     // [rows][qkv or 2 * ffn]
-    AlignedBuffer<float> mixed_;    // [rows][heads * head_dim]: attention's output
-    AlignedBuffer<std::int8_t> q_;  // Quantised input of the next matmul
-    AlignedBuffer<float> q_scale_;
-    AlignedBuffer<std::int32_t> q_sum_;
-    AlignedBuffer<std::int8_t> query_;
-    AlignedBuffer<float> query_scale_;
-    AlignedBuffer<std::int32_t> query_sum_;
+    Rows pass_;
+    PassShape shape_;         // Of the pass that is under way.
+    std::int64_t pages_ = 0;  // That it has.
+    Buffer<float> x_;         // [rows][hidden]: the residual stream
+    Buffer<float> wide_;      // [rows][qkv or 2 * ffn]
+    Buffer<float> mixed_;     // [rows][heads * head_dim]: attention's output
+    Buffer<std::int8_t> q_;   // Quantised input of the next matmul
+    Buffer<float> q_scale_;
+    Buffer<std::int32_t> q_sum_;
+    Buffer<std::int8_t> query_;
+    Buffer<float> query_scale_;
+    Buffer<std::int32_t> query_sum_;
 };
 
 }  // namespace hearth::engine

@@ -3,37 +3,38 @@
 #include <thread>
 #include <utility>
 
+#include "common/base/log.h"
 #include "engine/engine.h"
 #include "engine/kernels/cpu/cpu_backend.h"
-#include "engine/kernels/cuda/device.h"
+#include "engine/kernels/cuda/cuda_backend.h"
 #include "engine/kernels/forward.h"
 #include "engine/kernels/ref/ref_backend.h"
 
 namespace hearth::engine {
 namespace {
 
-// The forward pass does not run on CUDA yet; says so, or what is missing before that.
-Error no_cuda() {
-#if defined(HEARTH_HAVE_CUDA)
-    const Result<cuda::Device> device = cuda::probe_device();
-    if (!device) {
-        return make_error(ErrorCode::kUnsupported,
-                          "engine backend cuda: no device: " + device.error().message);
-    }
-    return make_error(ErrorCode::kUnsupported,
-                      "engine backend cuda is not complete yet (device: " + device->name + ")");
-#else
-    return make_error(ErrorCode::kUnsupported, "engine backend cuda: this build has no CUDA");
-#endif
+Result<std::unique_ptr<Backend>> make_cuda_backend(std::int32_t threads) {
+    Result<std::unique_ptr<cuda::Machine>> machine = cuda::make_cuda_machine();
+    if (!machine)
+        return make_error(machine.error().code, "engine backend cuda: " + machine.error().message);
+    return std::unique_ptr<Backend>(std::make_unique<cuda::CudaBackend>(
+        std::move(machine).value(), cuda::CudaOptions{.threads = threads}));
 }
 
 Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
     const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
     const std::int32_t threads = options.threads > 0 ? options.threads : std::max(1, cores);
     if (options.backend == "ref") return make_ref_backend();
-    if (options.backend == "cpu" || options.backend == "auto")
+    if (options.backend == "cpu") return make_cpu_backend(options.isa, threads);
+    if (options.backend == "cuda") return make_cuda_backend(threads);
+    if (options.backend == "auto") {
+        Result<std::unique_ptr<Backend>> cuda = make_cuda_backend(threads);
+        if (cuda) return cuda;
+#if defined(HEARTH_HAVE_CUDA)  // Otherwise nobody expects anything else.
+        log::info("engine runs on the cpu", {{"because", cuda.error().message}});
+#endif
         return make_cpu_backend(options.isa, threads);
-    if (options.backend == "cuda") return no_cuda();
+    }
     return make_error(ErrorCode::kInvalidArgument,
                       "engine backend '" + options.backend + "': must be auto, ref, cpu or cuda");
 }
@@ -52,8 +53,10 @@ Result<std::unique_ptr<Engine>> make_engine(Checkpoint&& checkpoint, const Engin
     for (LayerWeights& w : checkpoint.weights.layers)
         for (QuantMatrix* m : {&w.wq, &w.wk, &w.wv, &w.wo, &w.gate, &w.up, &w.down})
             m->int4 = options.weights == "int4";
-    return std::unique_ptr<Engine>(
-        std::make_unique<ForwardEngine>(std::move(checkpoint), std::move(backend).value()));
+    auto engine =
+        std::make_unique<ForwardEngine>(std::move(checkpoint), std::move(backend).value());
+    if (Result<void> ready = engine->prepare(); !ready) return ready.error();
+    return std::unique_ptr<Engine>(std::move(engine));
 }
 
 }  // namespace hearth::engine

@@ -1,12 +1,16 @@
-// ops.h: the operations of a transformer step, as every backend (ref, cpu) implements them.
+// ops.h: the operations of a transformer step, as every backend (ref, cpu, cuda) implements them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
 
+#include "common/base/result.h"
+#include "engine/kernels/aligned.h"
 #include "engine/kernels/rope.h"
 #include "engine/model/config.h"
 #include "engine/model/kv_layout.h"
@@ -55,6 +59,19 @@ struct RowRun {
     std::byte* const* pages = nullptr;
 };
 
+// What one pass is about to compute, for backends that prepare themselves.
+struct Pass {
+    std::span<const RowRun> runs;
+    std::span<const TokenId> tokens;           // One for each row.
+    std::span<const std::int32_t> logit_rows;  // Rows that want logits.
+};
+// How many rows the ops are to be called for: a backend may pad them. `done`: nothing is left to
+// call, the backend had this pass recorded.
+struct PassShape {
+    std::int32_t rows = 0, logit_rows = 0;
+    bool done = false;
+};
+
 // What the attention ops of one layer need to know.
 struct AttentionCall {
     KvLayout kv;
@@ -76,12 +93,59 @@ struct MatmulOut {
     bool accumulate = false;      // out += instead of out = (the residual stream).
 };
 
-// One owner thread; ops run to completion before they return. The result of a row depends on that
-// row's inputs alone, bit for bit: not on how many rows there are, nor on the number of threads.
+// One owner thread; ops run in order, and what they gave is there after end_pass() at the latest.
+// Matrices, rows and constants lie in memory that the backend allocated. The result of a row
+// depends on that row's inputs alone, bit for bit: not on how many rows there are, nor on the
+// number of threads.
 class Backend {
   public:
     virtual ~Backend() = default;
     virtual std::string name() const = 0;
+
+    // Zeros for rows of activations, where the ops of this backend reach them; 64-byte aligned.
+    virtual std::shared_ptr<std::byte> allocate(std::size_t bytes) {
+        std::shared_ptr<std::byte> memory(
+            static_cast<std::byte*>(allocate_aligned(bytes + kCacheLine).release()),
+            FreeAligned{bytes + kCacheLine >= kHugePage ? kHugePage : kCacheLine});
+        std::memset(memory.get(), 0, bytes + kCacheLine);
+        return memory;
+    }
+    // A copy of `values` in such memory; null if there are none.
+    virtual std::shared_ptr<const float> constants(std::span<const float> values) {
+        if (values.empty()) return nullptr;
+        std::shared_ptr<std::byte> memory = allocate(values.size_bytes());
+        std::memcpy(memory.get(), values.data(), values.size_bytes());
+        return {memory, reinterpret_cast<const float*>(memory.get())};
+    }
+    // After the last pack(), before the first pass: whether there is memory for the model's pages
+    // and for `rows` at once, where the backend has its own.
+    virtual Result<void> prepare(const ModelConfig&, std::int32_t /*rows*/) { return {}; }
+    // Whether activations are allocated for the largest pass before the first.
+    virtual bool allocates_ahead() const { return false; }
+    // Pages that one pass may have.
+    virtual std::int64_t pages_per_pass() const { return std::numeric_limits<std::int64_t>::max(); }
+    // See Engine.
+    virtual Result<void> use_page_memory(std::span<std::byte>) { return {}; }
+    virtual void page_changed(const std::byte* /*page*/) {}
+
+    // A pass is begun, its ops are called, and it is ended. `logits` is where the caller wants
+    // them; ops write to logits_of_pass(logits).
+    virtual PassShape begin_pass(const Pass& pass) {
+        return {static_cast<std::int32_t>(pass.tokens.size()),
+                static_cast<std::int32_t>(pass.logit_rows.size()), false};
+    }
+    virtual float* logits_of_pass(float* logits) { return logits; }
+    virtual void end_pass(float* /*logits*/) {}
+    // to[i] = row rows[i] of `from`; the two do not overlap. Rows are those of the pass that want
+    // logits.
+    virtual void gather_rows(const float* from, std::span<const std::int32_t> rows,
+                             std::int32_t stride, float* to) {
+        for (const std::int32_t row : rows) {
+            std::memcpy(to, from + static_cast<std::ptrdiff_t>(row) * stride,
+                        static_cast<std::size_t>(stride) * sizeof(float));
+            to += stride;
+        }
+    }
 
     // Stacks `parts` (equal cols) by output channel, each part rounded up to kRowFloats channels,
     // rotates their rows, and frees the int8 of each part as it goes.

@@ -24,6 +24,7 @@ class RopeTable {
 
     const float* cos_of(std::int32_t position) const { return cos_.data() + offset(position); }
     const float* sin_of(std::int32_t position) const { return sin_.data() + offset(position); }
+    std::int32_t positions() const { return positions_; }  // That are readable.
     std::int32_t pairs() const { return static_cast<std::int32_t>(frequency_.size()); }
     RopeStyle style() const { return style_; }
 

@@ -50,6 +50,21 @@ TEST(PagePool, AGivenBackPageIsTheNextToGo) {
     EXPECT_EQ(pool.acquire().data(), at);  // Memory that was never touched stays untouched.
 }
 
+TEST(PagePool, TellsOfEveryPageThatItHandsOut) {
+    PagePool pool(64, 640);
+    std::vector<const std::byte*> told;
+    pool.on_acquire([&](const std::byte* page) { told.push_back(page); });
+    Page first = pool.acquire();
+    const Page second = pool.acquire();
+    EXPECT_EQ(told, (std::vector<const std::byte*>{first.data(), second.data()}));
+    first.reset();
+    first = pool.acquire();
+    ASSERT_EQ(told.size(), 3u);
+    EXPECT_EQ(told[2], first.data());
+    EXPECT_EQ(pool.memory().size(), 640u);
+    EXPECT_EQ(pool.memory().data(), first.data());
+}
+
 TEST(PagePool, HandlesMoveAndGiveBackOnce) {
     PagePool pool(64, 640);
     Page a = pool.acquire();

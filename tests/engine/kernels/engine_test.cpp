@@ -198,7 +198,6 @@ TEST(Engine, ErrorsNameWhatIsWrong) {
     };
     EXPECT_EQ(fail({.backend = "tpu"}).code, ErrorCode::kInvalidArgument);
     EXPECT_EQ(fail({.backend = "cpu", .isa = "amx"}).code, ErrorCode::kInvalidArgument);
-    EXPECT_EQ(fail({.backend = "cuda"}).code, ErrorCode::kUnsupported);
     Checkpoint broken = random_checkpoint(config, 2);
     broken.weights.layers[0].down.q.pop_back();
     auto made = make_engine(std::move(broken), {.backend = "ref"});
