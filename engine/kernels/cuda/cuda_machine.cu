@@ -126,6 +126,7 @@ void CudaMachine::start() {
     row_entries(to);
     gemm_entries(to + RowKernels::kCount);
     attend_entries(to + RowKernels::kCount + GemmKernels::kCount);
+    hopper_entries(to + AllKernels::kCount - HopperKernels::kCount);
     for (const LaunchEntry& entry : entries_) {
         // What a kernel asks for at most is checked when it is launched.
         const cudaError_t set =

@@ -37,6 +37,24 @@ void run_narrow(Machine& machine, const QuantRows& x, std::int32_t rows, const M
     launch(machine, kernel, kernel.grid());
 }
 
+// Which tiles of x: of 64 rows, or as many as there are tokens in a narrow tile.
+template <class K, class Out>
+void run_hopper(Machine& machine, const QuantRows& x, std::int32_t rows, const CudaMatrix& w,
+                const Epilogue<Out>& epilogue, bool swapped, const SplitK& split) {
+    TensorMap tokens;
+    const bool made = machine.tensor_map(tokens, x.q, rows, x.stride, swapped ? K::kBox : 64);
+    CHECK_MSG(made && w.has_tiles, "the driver describes no tiles to the copy engine");
+    const K kernel{.a = swapped ? w.tiles : tokens,
+                   .b = swapped ? tokens : w.tiles,
+                   .a_rows = swapped ? epilogue.channels : rows,
+                   .b_rows = swapped ? rows : epilogue.channels,
+                   .width = w.view.width,
+                   .swapped = swapped,
+                   .split = split,
+                   .epilogue = epilogue};
+    launch(machine, kernel, kernel.grid());
+}
+
 }  // namespace
 
 void Gemms::reserve(Machine& machine, const GemmPlan& plan) {
@@ -74,11 +92,24 @@ void Gemms::run(Machine& machine, const QuantRows& x, std::int32_t rows, const C
     const GemmPlan plan =
         plan_gemm({rows, out.width, w.view.width}, device.major, device.multiprocessors);
     const Epilogue<float> epilogue = epilogue_of(x, rows, w.view, out.out, out);
-    if (plan.kind == GemmKind::kMmaWide || plan.kind == GemmKind::kHopperWide)
-        return run_wide(machine, x, rows, w.view, epilogue);
-    CHECK(partial_ints(plan) <= sum_ints_ || plan.parts == 1);
     const SplitK split{plan.parts, reinterpret_cast<std::int32_t*>(sums_.get()),
                        reinterpret_cast<int*>(counts_.get())};
+    CHECK(partial_ints(plan) <= sum_ints_ || plan.parts == 1);
+    switch (plan.kind) {
+        case GemmKind::kHopperWide:
+            if (plan.tile_channels == 256)
+                return run_hopper<HopperWide<256, float>>(machine, x, rows, w, epilogue, false, {});
+            return run_hopper<HopperWide<128, float>>(machine, x, rows, w, epilogue, false, {});
+        case GemmKind::kHopperNarrow:
+            if (plan.tile_tokens == 16)
+                return run_hopper<HopperNarrow<16>>(machine, x, rows, w, epilogue, true, split);
+            if (plan.tile_tokens == 32)
+                return run_hopper<HopperNarrow<32>>(machine, x, rows, w, epilogue, true, split);
+            return run_hopper<HopperNarrow<64>>(machine, x, rows, w, epilogue, true, split);
+        case GemmKind::kMmaWide: return run_wide(machine, x, rows, w.view, epilogue);
+        case GemmKind::kMmaNarrow: break;
+        case GemmKind::kFp8: CHECK_MSG(false, "fp8 products are a seam: nothing computes them");
+    }
     if (plan.tile_tokens == 8) return run_narrow<8>(machine, x, rows, w.view, epilogue, split);
     if (plan.tile_tokens == 16) return run_narrow<16>(machine, x, rows, w.view, epilogue, split);
     if (plan.tile_tokens == 32) return run_narrow<32>(machine, x, rows, w.view, epilogue, split);
@@ -88,8 +119,11 @@ void Gemms::run(Machine& machine, const QuantRows& x, std::int32_t rows, const C
 void Gemms::run_bfloat16(Machine& machine, const QuantRows& x, std::int32_t rows,
                          const CudaMatrix& w, std::uint16_t* out, std::int32_t stride) {
     const MatmulOut to{nullptr, stride, w.rows, nullptr, false};
-    run_wide(machine, x, rows, w.view,
-             epilogue_of(x, rows, w.view, reinterpret_cast<Bfloat16*>(out), to));
+    const Epilogue<Bfloat16> epilogue =
+        epilogue_of(x, rows, w.view, reinterpret_cast<Bfloat16*>(out), to);
+    if (machine.device().major == 9)
+        return run_hopper<HopperWide<256, Bfloat16>>(machine, x, rows, w, epilogue, false, {});
+    run_wide(machine, x, rows, w.view, epilogue);
 }
 
 }  // namespace hearth::engine::cuda

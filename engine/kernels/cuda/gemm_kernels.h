@@ -4,17 +4,9 @@
 
 #include "engine/kernels/cuda/epilogue.h"
 #include "engine/kernels/cuda/mma_layout.h"
+#include "engine/kernels/cuda/split_k.h"
 
 namespace hearth::engine::cuda {
-
-// A product is cut along K, too, where its tiles are too few to fill a chip: every part leaves its
-// sums in `partial`, and the last to come adds them and writes the result. Integers, so the order
-// does not matter. Counters are zero before and after.
-struct SplitK {
-    std::int32_t parts = 1;
-    std::int32_t* partial = nullptr;  // [tiles][parts][threads * registers]
-    int* arrived = nullptr;           // [tiles]
-};
 
 // D = A B^T for tiles of kM rows of A and kN of B; kWarpsM by kWarpsN warps share a tile. With
 // `swapped` A is the weights and B the tokens: few tokens then fill the small side of the product.
@@ -61,7 +53,16 @@ struct MmaGemmKernel {
             block.end_of_batch();
             multiply(block, block.shared + (chunk - begin) % kStages * kStageBytes, sums);
         }
-        if (split.parts > 1 && !last_part(block, sums)) return;
+        if (split.parts > 1) {
+            const auto sum = [&](int t, int i) -> std::int32_t& {
+                return sums[t][i / (kTilesN * 4)][i / 4 % kTilesN][i % 4];
+            };
+            const std::ptrdiff_t tile =
+                block.x + std::ptrdiff_t{block.y} * ((a.rows + kM - 1) / kM);
+            if (!split.last_part<kThreads, kRegisters>(block, tile, block.z,
+                                                       reinterpret_cast<int*>(block.shared), sum))
+                return;
+        }
         keep(block, sums);
     }
 
@@ -122,41 +123,6 @@ struct MmaGemmKernel {
                 });
             }
         }
-    }
-
-    // Leaves this part's sums; true, with all parts' sums, in the block that comes last.
-    template <class B>
-    HEARTH_KERNEL bool last_part(B& block, Sums<B>& sums) const {
-        const std::ptrdiff_t tile = block.x + std::ptrdiff_t{block.y} * ((a.rows + kM - 1) / kM);
-        std::int32_t* parts = split.partial + tile * split.parts * kRegisters * kThreads;
-        auto* last = reinterpret_cast<int*>(block.shared);
-        block.sync();
-        block.each([&](int t) {
-            std::int32_t* mine = parts + std::ptrdiff_t{block.z} * kRegisters * kThreads;
-            HEARTH_UNROLL
-            for (int i = 0; i < kRegisters; ++i)
-                mine[i * kThreads + t] = sums[t][i / (kTilesN * 4)][i / 4 % kTilesN][i % 4];
-            B::publish();
-        });
-        block.sync();
-        block.each([&](int t) {
-            if (t == 0) *last = B::fetch_add(split.arrived + tile, 1) == split.parts - 1;
-        });
-        block.sync();
-        if (*last == 0) return false;
-        block.each([&](int t) {
-            if (t == 0) split.arrived[tile] = 0;
-            B::publish();
-            for (int part = 0; part < split.parts; ++part) {
-                if (part == block.z) continue;
-                const std::int32_t* other = parts + std::ptrdiff_t{part} * kRegisters * kThreads;
-                HEARTH_UNROLL
-                for (int i = 0; i < kRegisters; ++i)
-                    sums[t][i / (kTilesN * 4)][i / 4 % kTilesN][i % 4] +=
-                        B::load_shared_between_blocks(other + i * kThreads + t);
-            }
-        });
-        return true;
     }
 
     template <class B>

@@ -11,7 +11,7 @@ enum class GemmKind {
     kMmaNarrow,     // mma.sync, 64 channels by `tokens` tokens, sides swapped
     kHopperWide,    // wgmma and TMA, 128 tokens by `channels` channels
     kHopperNarrow,  // wgmma and TMA, 64 channels by `tokens` tokens, sides swapped
-    kFp8,  // A seam: chips whose tensor cores have lost int8 would take fp8. Nothing computes it.
+    kFp8,           // A seam for chips whose tensor cores lose int8; nothing computes it yet.
 };
 
 struct GemmShape {
@@ -26,8 +26,8 @@ struct GemmPlan {
     std::int32_t tiles = 0;
 };
 
-// Pure. `major`: compute capability. int8 on tensor cores is in every chip from 8.0 on; from 10.0
-// on it is emulated or slow on some, which is what the seam is for.
+// Pure. `major`: compute capability, 8 or more. wgmma for int8 is 9.0's alone; every chip has
+// mma.sync, at what speed is another question.
 GemmPlan plan_gemm(const GemmShape& shape, int major, int multiprocessors);
 
 // Partial sums that a plan's parts leave, in int32; 0 without parts.

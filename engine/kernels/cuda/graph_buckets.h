@@ -6,8 +6,8 @@
 namespace hearth::engine::cuda {
 
 // A step that decodes `rows` sequences runs as one of the bucket's size; the rest of its rows are
-// padding. 1, 2, 4, 8, then multiples of 8 to 64, of 16 to 128, of 32 to 256, of 64 to 512: never
-// more than a quarter of padding above 8 rows, and 25 graphs at most.
+// padding. 1, 2, 4, 8, then multiples of 8 to 64, of 16 to 128, of 32 to 256, of 64 to 512: at most
+// 7 rows of padding up to 64 and a quarter above, in 23 sizes.
 constexpr std::int32_t kLargestBucket = 512;
 constexpr std::int32_t bucket_of(std::int32_t rows) {
     if (rows <= 2) return rows;

@@ -6,6 +6,7 @@
 
 #include "engine/kernels/cuda/attention_kernels.h"
 #include "engine/kernels/cuda/gemm_kernels.h"
+#include "engine/kernels/cuda/hopper_gemm.h"
 #include "engine/kernels/cuda/machine.h"
 
 namespace hearth::engine::cuda {
@@ -29,6 +30,16 @@ using NarrowGemm = MmaGemmKernel<64, kTokens, 4, 1, (kTokens > 32 ? 4 : 6), floa
 using GemmKernels = KernelList<WideGemm<float>, WideGemm<Bfloat16>, NarrowGemm<8>, NarrowGemm<16>,
                                NarrowGemm<32>, NarrowGemm<64>>;
 
+// The same by wgmma. Stages fill what shared memory a block may have; of the narrow ones, two or
+// three blocks share a multiprocessor.
+template <int kChannels, class Out>
+using HopperWide = HopperGemmKernel<2, kChannels, (kChannels > 128 ? 4 : 6), Out>;
+template <int kTokens>
+using HopperNarrow = HopperGemmKernel<1, kTokens, (kTokens > 32 ? 4 : 6), float>;
+using HopperKernels =
+    KernelList<HopperWide<128, float>, HopperWide<256, float>, HopperWide<256, Bfloat16>,
+               HopperNarrow<16>, HopperNarrow<32>, HopperNarrow<64>>;
+
 // Attention by width of a head: a warp alone for split contexts, four that share pages for prompts.
 template <int kDim, int kWarps>
 using AttendOf = AttendKernel<kDim, (kDim > 256 ? 256 : kDim), kWarps>;
@@ -46,7 +57,13 @@ template <class... A, class... B, class... Rest>
 struct Joined<KernelList<A...>, KernelList<B...>, Rest...> {
     using List = typename Joined<KernelList<A..., B...>, Rest...>::List;
 };
-using AllKernels = Joined<RowKernels, GemmKernels, AttendKernels>::List;
+using AllKernels = Joined<RowKernels, GemmKernels, AttendKernels, HopperKernels>::List;
+
+// Kernels that only sm_90a can run, and threads of theirs that multiply.
+template <class K>
+concept OnlyHopper = requires {
+    K::kConsumers;
+};
 
 template <class K, class... All>
 constexpr int index_in(KernelList<All...>) {

@@ -36,6 +36,7 @@ void run_blocks(const void* arguments, const Grid& grid, const HostTemper& tempe
                 block.shared = shared.get();
                 block.x = x, block.y = y, block.z = z;
                 block.temper = temper;
+                if constexpr (OnlyHopper<K>) block.consumers = K::kConsumers;
                 kernel.run(block);
             }
         }

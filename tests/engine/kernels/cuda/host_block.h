@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <vector>
 
 #include "common/base/check.h"
+#include "engine/kernels/cuda/machine.h"
 #include "engine/kernels/cuda/mma_layout.h"
 
 namespace hearth::engine::cuda {
@@ -32,10 +34,11 @@ struct HostBlock {
     std::byte* shared;
     int x, y, z;
     HostTemper temper = {};
+    int consumers = 0;  // Of kernels whose other threads only load.
 
     template <class F>
     void each(const F& f) {
-        for (int i = 0; i < kThreads; ++i) f(temper.backwards ? kThreads - 1 - i : i);
+        for (int i = 0; i < active; ++i) f(temper.backwards ? active - 1 - i : i);
     }
     void sync() {}
     template <class T>
@@ -137,6 +140,79 @@ struct HostBlock {
         }
     }
 
+    // The ring of hopper_block.h: barriers count phases as mbarriers do. The thread that loads is
+    // as far ahead as they let it, or loads at the last moment; products are made when they are
+    // waited for, from what lies in the stage by then.
+    template <int kStages, class Produce, class Consume, class Finish>
+    void pipeline(std::byte*, int turns, unsigned bytes, const Produce& produce,
+                  const Consume& consume, const Finish& finish) {
+        int full[kStages] = {}, empty[kStages] = {}, loaded = 0;
+        const auto passes = [](int completed, std::uint32_t parity) {
+            return static_cast<std::uint32_t>(completed % 2) != parity;
+        };
+        const auto load_one = [&] {
+            const RingTurn at = ring_turn(loaded, kStages);
+            if (loaded == turns || !passes(empty[at.stage], at.empty_parity)) return false;
+            expected = bytes;
+            produce(loaded++, at.stage, 0u);
+            CHECK_MSG(expected == 0, "tiles are not the bytes that their barrier expects");
+            ++full[at.stage];
+            return true;
+        };
+        const auto release = [&](int turn) {
+            for (const std::function<void()>& product : products.front()) product();
+            products.pop_front();
+            ++empty[ring_turn(turn, kStages).stage];
+        };
+        active = consumers;
+        for (int turn = 0; turn < turns; ++turn) {
+            const RingTurn at = ring_turn(turn, kStages);
+            while (!temper.late && load_one()) continue;
+            while (!passes(full[at.stage], at.full_parity))
+                CHECK_MSG(load_one(), "who loads and who multiplies wait for each other");
+            products.emplace_back();
+            consume(turn, at.stage);
+            if (turn > 0) release(turn - 1);
+        }
+        if (turns > 0) release(turns - 1);
+        finish();
+    }
+    void load_tile(std::byte* to, const TensorMap& map, int first, int row, unsigned) {
+        CHECK(reinterpret_cast<std::uintptr_t>(to) % 1024 == 0);
+        const auto* matrix = reinterpret_cast<const std::byte*>(map.opaque[0]);
+        const auto rows = static_cast<int>(map.opaque[1]), width = static_cast<int>(map.opaque[2]);
+        const auto box = static_cast<int>(map.opaque[3]);
+        for (int r = 0; r < box; ++r) {
+            for (int i = 0; i < kTileRowBytes; ++i) {
+                const bool real = row + r < rows && first + i < width;
+                to[swizzled(r, i)] =
+                    real ? matrix[std::ptrdiff_t{row + r} * width + first + i] : std::byte{0};
+            }
+        }
+        expected -= static_cast<unsigned>(box * kTileRowBytes);
+    }
+    template <int kN>
+    void multiply_tiles(OwnOf<std::int32_t[kN / 8][4]>& sums, const std::byte* a,
+                        const std::byte* b, int bytes) {
+        const auto address = [this](const std::byte* p) {
+            return static_cast<std::uint32_t>(p - shared);
+        };
+        const std::uint64_t a_tile = tile_descriptor(address(a) + static_cast<unsigned>(bytes));
+        const std::uint64_t b_tile = tile_descriptor(address(b) + static_cast<unsigned>(bytes));
+        products.back().push_back([this, &sums, a_tile, b_tile] {
+            // Every warpgroup reads its own 64 rows of A.
+            for (int t = 0; t < consumers; ++t) {
+                for (int i = 0; i < kN / 2; ++i) {
+                    const Place at = wgmma_place(t % 128, i);
+                    const int row = t / 128 * 64 + at.row;
+                    for (int k = 0; k < 32; ++k)
+                        sums[t][i / 4][i % 4] +=
+                            tile_byte(a_tile, row, k) * tile_byte(b_tile, at.column, k);
+                }
+            }
+        });
+    }
+
     static float exp2_of(float v) { return std::exp2(v); }
     static float round_even(float v) { return std::nearbyintf(v); }
     static std::uint32_t pack_halves(float low, float high) {
@@ -178,6 +254,20 @@ struct HostBlock {
         CHECK(reinterpret_cast<std::uintptr_t>(p) % 16 == 0);
     }
 
+    // Byte `k` of a row as the tensor core finds it by a descriptor with a swizzle of 128 bytes.
+    int tile_byte(std::uint64_t descriptor, int row, int k) const {
+        const auto start = static_cast<std::uint32_t>(descriptor & 0x3fffu) << 4;
+        const auto apart = static_cast<std::uint32_t>(descriptor >> 32 & 0x3fffu) << 4;
+        CHECK(descriptor >> 62 == 1);
+        std::uint32_t at = start + static_cast<std::uint32_t>(row / 8) * apart +
+                           static_cast<std::uint32_t>(row % 8 * kTileRowBytes + k);
+        at ^= (at >> 7 & 7u) << 4;
+        return static_cast<std::int8_t>(shared[at]);
+    }
+
+    int active = Threads;
+    unsigned expected = 0;
+    std::deque<std::vector<std::function<void()>>> products;
     std::vector<Copy> batch;
     std::deque<std::vector<Copy>> batches;
 };
