@@ -28,6 +28,38 @@ def guarded(admin):
         check(status == 403, f"{headers}: HTTP {status}")
 
 
+def visit(router, chats):
+    """One more turn of every chat; no two are alike, else any node would have their KV."""
+    for session, messages in chats.items():
+        messages.append({"role": "user", "content": f"{session} asks of ship {len(messages) // 2}."})
+        answer, _ = chat(router, messages, session, max_tokens=6)
+        messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})
+
+
+def take_pictures(page, more_turns, folder):
+    """A node is lost, another is drained, users come back: at two widths, light and dark."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.click("tr[data-node=node-1] button")
+    page.wait_for_selector("tr[data-node=node-1] >> text=0 sessions left", timeout=20_000)
+
+    def has_history():  # A sample every ten seconds, of turns.
+        more_turns()
+        page.wait_for_timeout(5000)
+        return page.evaluate("fetch('admin/v1/history').then(a => a.json())"
+                             ".then(h => h.samples.filter(s => s.reusable > 0).length)") >= 4
+
+    wait_until(has_history, "the hour has some samples", 120)
+    page.wait_for_selector("#missed table", timeout=30_000)
+    page.click("#find button")
+    page.click("#what button")
+    page.wait_for_timeout(500)
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.wait_for_timeout(300)
+        page.screenshot(path=f"{folder}/console-{scheme}-{width}.png", full_page=True)
+
+
 def main():
     chromium = shutil.which("chromium")
     if not chromium:
@@ -42,12 +74,9 @@ def main():
         admin = next(word.split("=")[1] for line in open(fleet.path("router.log"), encoding="utf-8")
                      for word in line.split() if word.startswith("admin=127."))
         guarded(admin)
-        for session in range(24):
-            messages = [{"role": "system", "content": "You keep a lighthouse. " * 30}]
-            for turn in range(3):
-                messages.append({"role": "user", "content": f"Tell me of ship {turn}."})
-                answer, _ = chat(router, messages, f"visitor-{session}", max_tokens=6)
-                messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})
+        chats = {f"visitor-{n}": [{"role": "system", "content": "You keep a lighthouse. " * 30}] for n in range(24)}
+        for _ in range(3):
+            visit(router, chats)
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         failures = []
@@ -84,19 +113,17 @@ def main():
                 bad = [(v["id"], v["impact"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found
                        if v["impact"] in ("serious", "critical")]
                 check(not bad, f"axe-core, {scheme}: {bad}")
-        if pictures:  # Once the hour has its first samples.
-            wait_until(lambda: page.inner_text("#rate") != "–", "the hit rate is shown", 40)
-            for scheme, width in (("light", 1280), ("dark", 1280), ("light", 390)):
-                page.emulate_media(color_scheme=scheme)
-                page.set_viewport_size({"width": width, "height": 1000})
-                page.screenshot(path=f"{pictures}/console-{scheme}-{width}.png", full_page=True)
-            wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-            check(not wide, "the page is wider than a phone")
-
         fleet.kill("node-0", signal.SIGKILL)
         killed = time.monotonic()
         page.wait_for_selector("tr[data-node=node-0] .ejected", timeout=10_000)
         print(f"a node that was killed showed after {time.monotonic() - killed:.1f} s")
+        page.set_viewport_size({"width": 390, "height": 1000})
+        wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        check(not wide, "the page is wider than a phone")
+        button = page.locator("tr[data-node=node-1] button").bounding_box()
+        check(button["x"] + button["width"] < 376, "a phone cuts the drain button off")
+        if pictures:
+            take_pictures(page, lambda: visit(router, chats), pictures)
         browser.close()
         check(not failures, f"the browser says: {failures}")
     if not os.environ.get("AXE"):
