@@ -63,8 +63,8 @@ Result<void> model(const char* field, const std::string& path) {
 
 Result<void> check(const NodeConfig& config) {
     constexpr std::array<std::string_view, 4> kBackends = {"auto", "ref", "cpu", "cuda"};
-    constexpr std::array<std::string_view, 5> kIsas = {"auto", "avx512vnni", "avxvnni", "avx2",
-                                                       "generic"};
+    constexpr std::array<std::string_view, 6> kIsas = {"auto",    "amx",  "avx512vnni",
+                                                       "avxvnni", "avx2", "generic"};
     constexpr std::array<std::string_view, 2> kWeights = {"int8", "int4"};
     // The id goes into headers, labels and Redis keys as it is.
     constexpr std::string_view kIdCharacters =
@@ -171,7 +171,7 @@ void NodeConfig::declare(Options& options) {
         "chatml, llama2, llama3, mistral, gemma, phi3, zephyr or plain; empty = recognised from "
         "the model");
     options.add("backend", backend, "auto, ref, cpu or cuda");
-    options.add("isa", isa, "CPU instruction set: auto, avx512vnni, avxvnni, avx2 or generic");
+    options.add("isa", isa, "CPU instruction set: auto, amx, avx512vnni, avxvnni, avx2 or generic");
     options.add("weights", weights, "int8, or int4: fewer bytes a token, a little less exact");
     options.add("threads", threads, 0, 1024, "Engine threads; 0 = one per core");
     options.add_bytes("kv_memory", kv_memory, "Memory for KV pages, such as 512MiB");

@@ -45,7 +45,7 @@ class Engine {
 
 struct EngineOptions {
     std::string backend = "auto";  // auto, ref, cpu, cuda
-    std::string isa = "auto";      // cpu: auto, avx512vnni, avxvnni, avx2, generic
+    std::string isa = "auto";      // cpu: auto, amx, avx512vnni, avxvnni, avx2, generic
     // int8, or int4: matrices of layers from 4.5 bits a weight, embedding and lm_head int8 as ever.
     std::string weights = "int8";
     std::int32_t threads = 0;  // 0 = number of cores

@@ -12,5 +12,8 @@ const CpuKernels* avxvnni_kernels() {
 const CpuKernels* avx512vnni_kernels() {
     return nullptr;
 }
+const CpuKernels* amx_kernels() {
+    return nullptr;
+}
 }  // namespace hearth::engine::cpu
 #endif

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/kernels/aligned.h"
+#include "engine/kernels/cpu/amx_access.h"
 #include "engine/kernels/cpu/kernels.h"
 #include "engine/kernels/int4.h"
 #include "engine/kernels/rotation.h"
@@ -345,15 +346,17 @@ const CpuKernels* kernels_for(const std::string& isa) {
     if (isa == "avx2" && __builtin_cpu_supports("avx2")) return cpu::avx2_kernels();
     if (isa == "avxvnni" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avxvnni"))
         return cpu::avxvnni_kernels();
-    if (isa == "avx512vnni" && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni"))
-        return cpu::avx512vnni_kernels();
+    const bool has_avx512 =
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni");
+    if (isa == "avx512vnni" && has_avx512) return cpu::avx512vnni_kernels();
+    if (isa == "amx" && has_avx512 && cpu::amx_is_usable()) return cpu::amx_kernels();
 #endif
     return nullptr;
 }
 
-constexpr const char* kIsas[] = {"avx512vnni", "avxvnni", "avx2", "generic"};
+constexpr const char* kIsas[] = {"amx", "avx512vnni", "avxvnni", "avx2", "generic"};
 
 }  // namespace
 
@@ -375,14 +378,18 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::i
     if (std::find(std::begin(kIsas), std::end(kIsas), name) == std::end(kIsas)) {
         return make_error(
             ErrorCode::kInvalidArgument,
-            "engine isa '" + isa + "': must be auto, avx512vnni, avxvnni, avx2 or generic");
+            "engine isa '" + isa + "': must be auto, amx, avx512vnni, avxvnni, avx2 or generic");
     }
     const CpuKernels* kernels = kernels_for(name);
     if (kernels == nullptr) {
         return make_error(ErrorCode::kUnsupported,
                           "engine isa '" + isa + "': this machine or build lacks it");
     }
-    return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(*kernels, threads));
+    return make_cpu_backend(*kernels, threads);
+}
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuKernels& kernels, std::int32_t threads) {
+    return std::make_unique<CpuBackend>(kernels, threads);
 }
 
 }  // namespace hearth::engine

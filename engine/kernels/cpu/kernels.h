@@ -107,5 +107,6 @@ const CpuKernels* generic_kernels();
 const CpuKernels* avx2_kernels();
 const CpuKernels* avxvnni_kernels();
 const CpuKernels* avx512vnni_kernels();
+const CpuKernels* amx_kernels();
 
 }  // namespace hearth::engine::cpu

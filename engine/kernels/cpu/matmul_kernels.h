@@ -22,22 +22,34 @@ HEARTH_INLINE Ahead ahead_of(const MatmulTask& task, std::int32_t tile, std::int
     return {task.ahead + tile * share, every, by_span - every * kAheadSpan};
 }
 
+// Scales the sums of one row and block, and writes them.
+HEARTH_INLINE void finish(const PackedView& w, const QuantRows& x, const MatmulOut& to,
+                          std::int32_t row, std::int32_t block, const Ints& acc) {
+    const std::int32_t n = block * kLanes;
+    float* out = to.out + static_cast<std::ptrdiff_t>(row) * to.stride;
+    const Ints exact = without_offset(acc, x.sum[row]);
+    Floats v = to_floats(exact) * x.scale[row] * load(w.scale + n);
+    if (to.bias != nullptr) v = v + load(to.bias + n);
+    if (to.accumulate) v = v + load(out + n);
+    store(out + n, v);
+}
+
+}  // namespace
+
+#if defined(HEARTH_MATRIX_TILES)
+#include "engine/kernels/cpu/tile_matmul.h"
+#endif
+
+namespace {
+
 template <std::int32_t kRows, std::int32_t kBlocks>
 void matmul_tile(const MatmulTask& task, std::int32_t row, std::int32_t block, Ahead ahead = {}) {
     const PackedView& w = *task.w;
     const QuantRows& x = *task.x;
     const MatmulOut& to = *task.out;
-    const auto keep = [&](std::size_t tile_row, std::size_t tile_block,
-                          const Ints& acc) HEARTH_FLAT {
-        const auto r = static_cast<std::int32_t>(tile_row);
-        const auto b = static_cast<std::int32_t>(tile_block);
-        float* out = to.out + static_cast<std::ptrdiff_t>(row + r) * to.stride;
-        const std::int32_t n = (block + b) * kLanes;
-        const Ints exact = without_offset(acc, x.sum[row + r]);
-        Floats v = to_floats(exact) * x.scale[row + r] * load(w.scale + n);
-        if (to.bias != nullptr) v = v + load(to.bias + n);
-        if (to.accumulate) v = v + load(out + n);
-        store(out + n, v);
+    const auto keep = [&](std::size_t r, std::size_t b, const Ints& acc) HEARTH_FLAT {
+        finish(w, x, to, row + static_cast<std::int32_t>(r), block + static_cast<std::int32_t>(b),
+               acc);
     };
     dot_tile<kRows, kBlocks>(x.q + static_cast<std::ptrdiff_t>(row) * x.stride, x.stride,
                              block_of(w, block * kLanes), w.groups, keep, ahead);
@@ -90,6 +102,14 @@ void matmul_int8(const MatmulTask& task) {
     const std::int32_t whole = task.out->width / kLanes;
     const std::int32_t end = task.block_end < whole ? task.block_end : whole;
     std::int32_t block = task.block_begin;
+#if defined(HEARTH_MATRIX_TILES)
+    if (task.row_end - task.row_begin >= kMatrixRowsMin) {
+        block = matmul_in_tiles(
+            task, end, [&](std::int32_t row, std::int32_t at, const Ints& acc) HEARTH_FLAT {
+                finish(*task.w, *task.x, *task.out, row, at, acc);
+            });
+    }
+#endif
     for (; block + 4 <= end; block += 4) matmul_blocks<4>(task, block);
     for (; block < end; ++block) matmul_blocks<1>(task, block);
     if (task.block_end > whole) matmul_edge(task, whole);

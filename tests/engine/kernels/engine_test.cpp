@@ -197,7 +197,7 @@ TEST(Engine, ErrorsNameWhatIsWrong) {
         return made.ok() ? Error{} : made.error();
     };
     EXPECT_EQ(fail({.backend = "tpu"}).code, ErrorCode::kInvalidArgument);
-    EXPECT_EQ(fail({.backend = "cpu", .isa = "amx"}).code, ErrorCode::kInvalidArgument);
+    EXPECT_EQ(fail({.backend = "cpu", .isa = "neon"}).code, ErrorCode::kInvalidArgument);
     Checkpoint broken = random_checkpoint(config, 2);
     broken.weights.layers[0].down.q.pop_back();
     auto made = make_engine(std::move(broken), {.backend = "ref"});

@@ -8,6 +8,7 @@
 #include "engine/kernels/cpu/cpu_backend.h"
 #include "engine/kernels/ref/ref_backend.h"
 #include "engine/kernels/rotation.h"
+#include "tests/engine/kernels/amx_model_kernels.h"
 #include "tests/engine/kernels/op_cases.h"
 
 namespace hearth::engine::testing {
@@ -29,6 +30,41 @@ TEST(Ops, CpuAgreesWithRefAndAllInstructionSetsAgreeExactly) {
                 ASSERT_TRUE(backend.ok());
                 EXPECT_TRUE(same_bits(op.run(**backend), plain)) << threads << " threads";
             }
+        }
+    }
+}
+
+TEST(Ops, TheCodeOfMatrixTilesAgreesExactlyOverAModelOfThem) {
+    const auto generic = make_cpu_backend("generic", 1);
+    const auto model = make_cpu_backend(amx_model_kernels(), 1);
+    for (const OpCase& op : op_cases())
+        EXPECT_TRUE(same_bits(op.run(*model), op.run(**generic))) << op.name;
+}
+
+// Every number of rows that leaves the tiles something to share out, and channels that do not fill
+// a pair of blocks.
+TEST(Ops, MatrixTilesTakeAnyNumberOfRowsAndChannels) {
+    const auto generic = make_cpu_backend("generic", 1);
+    const auto model = make_cpu_backend(amx_model_kernels(), 1);
+    Rng rng(5);
+    for (const std::int32_t channels : {16, 33, 64, 130}) {
+        for (std::int32_t rows = 1; rows <= 100; rows += rows < 36 ? 1 : 13) {
+            constexpr std::int32_t kCols = 192;
+            OwnedQuantRows x(rows, kCols);
+            Rows floats(rng, rows, kCols);
+            (*generic)->quantize(floats.data.data(), floats.stride, rows, x.view);
+            std::vector<float> want, got;
+            for (Backend* backend : {generic->get(), model.get()}) {
+                Rng same(7);
+                QuantMatrix w = random_matrix(same, channels, kCols);
+                QuantMatrix* const parts[] = {&w};
+                const auto packed = backend->pack(parts);
+                std::vector<float>& out = backend == model.get() ? got : want;
+                out.assign(static_cast<std::size_t>(rows * channels), -1.0f);
+                backend->matmul(x.view, rows, *packed,
+                                {out.data(), channels, channels, nullptr, false});
+            }
+            ASSERT_EQ(got, want) << rows << " rows, " << channels << " channels";
         }
     }
 }
