@@ -142,7 +142,8 @@ void measure_memory(const Recipe& recipe, const Bench& bench, Samples& samples) 
 
 std::vector<Recipe> recipes() {
     std::vector<Recipe> all = {{"hearth", Kind::kHearth, true},
-                               {"hearth_quiet", Kind::kHearth, false}};
+                               {"hearth_quiet", Kind::kHearth, false},
+                               {"bare", Kind::kBare, false}};
     for (const auto& [name, kind] :
          {std::pair{"nginx", Kind::kNginx}, {"haproxy", Kind::kHaproxy}}) {
         if (find_program(name).empty()) {
@@ -151,7 +152,7 @@ std::vector<Recipe> recipes() {
             continue;
         }
         all.push_back({name, kind, false});
-        if (kind == Kind::kNginx) all.push_back({"nginx_logging", kind, true});
+        all.push_back({std::string(name) + "_logging", kind, true});
     }
     return all;
 }
@@ -180,8 +181,8 @@ Results run(const Arguments& args, const Bench& bench) {
     }
     subjects.clear();
     for (const Recipe& recipe : all) {
-        if (!args.memory || recipe.name == "hearth_quiet" || recipe.name == "nginx_logging")
-            continue;
+        const bool is_variant = recipe.logs != (recipe.kind == Kind::kHearth);
+        if (!args.memory || is_variant || recipe.kind == Kind::kBare) continue;
         measure_memory(recipe, bench, samples[recipe.name]);
     }
     return samples;
@@ -210,6 +211,13 @@ constexpr Ratio kRatios[] = {
     {"sse_cpu_vs_nginx", "event_cpu_us", "hearth", "nginx", 0.9},
     {"cpu_vs_nginx_both_logging", "request_cpu_us", "hearth", "nginx_logging", 0},
     {"cpu_vs_nginx_both_quiet", "request_cpu_us", "hearth_quiet", "nginx", 0},
+    {"cpu_vs_haproxy_both_logging", "request_cpu_us", "hearth", "haproxy_logging", 0},
+    {"cpu_vs_haproxy_both_quiet", "request_cpu_us", "hearth_quiet", "haproxy", 0},
+    // Of a relay that makes the same system calls and looks at nothing.
+    {"bare_cpu_vs_hearth", "request_cpu_us", "bare", "hearth", 0},
+    {"bare_cpu_vs_haproxy", "request_cpu_us", "bare", "haproxy", 0},
+    {"bare_sse_cpu_vs_hearth", "event_cpu_us", "bare", "hearth", 0},
+    {"bare_sse_cpu_vs_nginx", "event_cpu_us", "bare", "nginx", 0},
     {"cycles_vs_nginx", "request_cycles", "hearth", "nginx", 0},
     {"cycles_vs_haproxy", "request_cycles", "hearth", "haproxy", 0},
     {"sse_cycles_vs_nginx", "event_cycles", "hearth", "nginx", 0},

@@ -16,6 +16,7 @@
 #include <sstream>
 
 #include "common/base/clock.h"
+#include "tests/bench/router/bare_relay.h"
 #include "tests/bench/router/sockets.h"
 
 namespace hearth::bench {
@@ -32,10 +33,12 @@ void write_file(const std::string& path, const std::string& text) {
     if (!fs::exists(path)) die("cannot write " + path);
 }
 
-std::vector<std::string> hearth_command(const Bench& bench, const std::string& base, int port) {
+std::vector<std::string> hearth_command(const Recipe& recipe, const Bench& bench,
+                                        const std::string& base, int port) {
     std::string text = "listen: 127.0.0.1:" + std::to_string(port) + "\nadmin_listen: ''\nnodes:\n";
     for (std::size_t i = 0; i < kNodes; ++i)
         text += "  - {id: node-" + std::to_string(i) + ", address: " + node(bench, i) + "}\n";
+    if (!recipe.logs) text += "log_level: warn\n";
     write_file(base + ".yaml", text);
     return {bench.hearth_router, "--config", base + ".yaml"};
 }
@@ -69,9 +72,12 @@ std::vector<std::string> nginx_command(const Recipe& recipe, const Bench& bench,
     return {find_program("nginx"), "-c", base + ".conf"};
 }
 
-std::vector<std::string> haproxy_command(const Bench& bench, const std::string& base, int port) {
+// Its log goes to its standard output, which is a file.
+std::vector<std::string> haproxy_command(const Recipe& recipe, const Bench& bench,
+                                         const std::string& base, int port) {
     std::ostringstream text;
     text << "global\n  nbthread 1\n  maxconn 9900\ndefaults\n  mode http\n  http-reuse always\n"
+         << (recipe.logs ? "  log stdout format raw local0\n  option httplog\n" : "")
          << "  timeout connect 1s\n  timeout client 75s\n  timeout server 600s\n"
          << "frontend turns\n  bind 127.0.0.1:" << port << " backlog 4096\n"
          << "  use_backend streams if { path_beg /v1/completions }\n  default_backend nodes\n";
@@ -86,6 +92,18 @@ std::vector<std::string> haproxy_command(const Bench& bench, const std::string& 
     return {find_program("haproxy"), "-db", "-f", base + ".cfg"};
 }
 
+// Empty for the bare relay, which is no program of its own.
+std::vector<std::string> command_of(const Recipe& recipe, const Bench& bench,
+                                    const std::string& base, int port) {
+    switch (recipe.kind) {
+        case Kind::kHearth: return hearth_command(recipe, bench, base, port);
+        case Kind::kNginx: return nginx_command(recipe, bench, base, port);
+        case Kind::kHaproxy: return haproxy_command(recipe, bench, base, port);
+        case Kind::kBare: break;
+    }
+    return {};
+}
+
 void pin(int cpu) {
     if (cpu < 0) return;
     cpu_set_t set;
@@ -95,13 +113,11 @@ void pin(int cpu) {
 }
 
 // In the child: does not return.
-[[noreturn]] void become(const std::vector<std::string>& command, const std::string& log, int cpu) {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    pin(cpu);
+[[noreturn]] void become(const std::vector<std::string>& command, const std::string& log) {
     const int null = ::open("/dev/null", O_RDWR);
     const int err = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     ::dup2(null, 0);
-    ::dup2(null, 1);
+    ::dup2(err, 1);
     ::dup2(err, 2);
     std::vector<char*> words;
     for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
@@ -150,19 +166,15 @@ std::string find_program(const std::string& name) {
 Subject::Subject(const Recipe& recipe, const Bench& bench) : recipe_(recipe) {
     ::close(listen_on(port_));  // A port that is free now.
     const std::string base = bench.folder + "/" + recipe.name + "-" + std::to_string(port_);
-    std::vector<std::string> command;
-    switch (recipe.kind) {
-        case Kind::kHearth: command = hearth_command(bench, base, port_); break;
-        case Kind::kNginx: command = nginx_command(recipe, bench, base, port_); break;
-        case Kind::kHaproxy: command = haproxy_command(bench, base, port_); break;
-    }
-    if (recipe.kind == Kind::kHearth && !recipe.logs) {
-        command.push_back("--log-level");
-        command.push_back("warn");
-    }
+    const std::vector<std::string> command = command_of(recipe, bench, base, port_);
     started_ = ::fork();
     if (started_ < 0) die("fork");
-    if (started_ == 0) become(command, base + ".log", bench.cpu);
+    if (started_ == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        pin(bench.cpu);
+        if (command.empty()) relay_barely(port_, bench.upstream.ports);
+        become(command, base + ".log");
+    }
     const MonotonicNs deadline = SystemClock::instance().now() + 10 * kSecond;
     while (!can_connect(port_)) {
         const bool ended = ::waitpid(started_, nullptr, WNOHANG) != 0;

@@ -1,4 +1,5 @@
-// A program under test: hearth-router, nginx or HAProxy, started with a configuration made for it.
+// A program under test: hearth-router, nginx or HAProxy, started with a configuration made for it,
+// or the least that a relay can do.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +13,7 @@
 
 namespace hearth::bench {
 
-enum class Kind { kHearth, kNginx, kHaproxy };
+enum class Kind { kHearth, kNginx, kHaproxy, kBare };
 
 struct Recipe {
     std::string name;  // "hearth", "nginx", ...
