@@ -193,6 +193,8 @@ Result<void> check(const RouterConfig& config) {
     for (const auto& [field, value] : waits)
         if (value < 10 || value > 86'400'000) return bad(field, "must be between 10ms and 24h");
     if (config.connect_timeout_ms < 1) return bad("connect_timeout_ms", "must be at least 1ms");
+    if (config.connect_hedge_ms < 0 || config.connect_hedge_ms >= config.connect_timeout_ms)
+        return bad("connect_hedge_ms", "must be 0 or less than connect_timeout_ms");
     if (config.spill_margin_ms < 0) return bad("spill_margin_ms", "must not be negative");
     if (config.scale_up_idle_ms < 0) return bad("scale_up_idle_ms", "must not be negative");
     if (config.first_byte_timeout_ms < 1)
@@ -360,6 +362,25 @@ HealthRules health_rules_of(const RouterConfig& config) {
     return rules;
 }
 
+namespace {
+
+// For a node.
+void declare_waits(Options& options, RouterConfig& config) {
+    options.add_duration_ms("connect_timeout_ms", config.connect_timeout_ms,
+                            "Time for a connection to a node");
+    options.add_duration_ms("connect_hedge_ms", config.connect_hedge_ms,
+                            "Try a second connection to the same node beside one that takes so "
+                            "long, such as 200ms; 0 = never");
+    options.add_duration_ms("first_byte_timeout_ms", config.first_byte_timeout_ms,
+                            "Time for a node to begin its answer");
+    options.add_duration_ms("idle_stream_timeout_ms", config.idle_stream_timeout_ms,
+                            "Longest silence of a node in the middle of an answer");
+    options.add_duration_ms("heartbeat_ms", config.heartbeat_ms,
+                            "Send a comment on a stream that was idle so long; 0 = never");
+}
+
+}  // namespace
+
 void RouterConfig::declare(Options& options) {
     options.add("listen", listen, "host:port to serve on; port 0 = any free port");
     options.add("admin_listen", admin_listen,
@@ -401,14 +422,7 @@ void RouterConfig::declare(Options& options) {
     options.add_duration_ms("membership_refresh_ms", membership_refresh_ms,
                             "Time between two looks at the nodes in Redis");
     declare_members(options, *this);
-    options.add_duration_ms("connect_timeout_ms", connect_timeout_ms,
-                            "Time for a connection to a node");
-    options.add_duration_ms("first_byte_timeout_ms", first_byte_timeout_ms,
-                            "Time for a node to begin its answer");
-    options.add_duration_ms("idle_stream_timeout_ms", idle_stream_timeout_ms,
-                            "Longest silence of a node in the middle of an answer");
-    options.add_duration_ms("heartbeat_ms", heartbeat_ms,
-                            "Send a comment on a stream that was idle so long; 0 = never");
+    declare_waits(options, *this);
     options.add(
         "retry_foreign", retry_foreign,
         "Send a turn again that died on a node which is not Hearth's and may have begun it");

@@ -88,6 +88,7 @@ struct RouterConfig {
     std::int64_t slow_start_ms = 10'000;
     std::int64_t node_in_flight_max = 0;  // 0 = no bound.
     std::int64_t connect_timeout_ms = 1'000;
+    std::int64_t connect_hedge_ms = 0;  // 0 = never.
     std::int64_t first_byte_timeout_ms = 600'000;
     std::int64_t idle_stream_timeout_ms = 120'000;
     std::int64_t heartbeat_ms = 0;  // 0 = no comments on idle streams.

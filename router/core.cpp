@@ -26,6 +26,7 @@ SessionKeys::Options key_options(const RouterConfig& config) {
 HttpClient::Options client_options(const RouterConfig& config) {
     HttpClient::Options options;
     options.connect_timeout = milliseconds(config.connect_timeout_ms);
+    options.connect_hedge = milliseconds(config.connect_hedge_ms);
     options.loop_runs_on = true;
     return options;
 }

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "common/net/client_connection.h"
+#include "common/net/hedged_connect.h"
 
 namespace hearth {
 namespace {
@@ -166,15 +167,16 @@ Task<Result<HttpClient::State::Connection>> HttpClient::State::connect(std::stri
     const std::string host = split_host_port(host_port)->first;
     Error last = make_error(ErrorCode::kUnavailable, "no address");
     for (const Tcp::endpoint& endpoint : *endpoints) {
-        auto connection = std::make_unique<ClientConnection>(Tcp::socket(io), deadlines);
-        Result<void> connected = co_await connection->stream().connect(endpoint, until(deadline));
+        auto connected = co_await connect_hedged(io, deadlines, endpoint, until(deadline),
+                                                 options.connect_hedge);
         if (connected && options.tls) {
-            auto session = std::make_unique<TlsSession>(
-                *options.tls, connection->stream().native_handle(), host);
-            connected =
-                co_await connection->stream().start_tls(std::move(session), until(deadline));
+            TcpStream& stream = (*connected)->stream();
+            auto session = std::make_unique<TlsSession>(*options.tls, stream.native_handle(), host);
+            const Result<void> secured =
+                co_await stream.start_tls(std::move(session), until(deadline));
+            if (!secured) connected = secured.error();
         }
-        if (connected) co_return connection;
+        if (connected) co_return connected;
         last = connected.error();
         if (last.code != ErrorCode::kUnavailable) break;
     }

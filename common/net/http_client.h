@@ -70,6 +70,7 @@ class HttpClient {
   public:
     struct Options {
         std::chrono::milliseconds connect_timeout{1'000};
+        std::chrono::milliseconds connect_hedge{0};  // See hedged_connect.h.
         std::chrono::milliseconds idle_timeout{30'000};
         std::size_t idle_per_upstream_max = 64;
         std::chrono::milliseconds write_timeout{30'000};  // A write that makes no progress.

@@ -83,6 +83,7 @@ TEST(RouterConfig, RefusesAndNamesTheField) {
         {"tenants: [{name: a, keys: [[b]]}]\n", "list of scalars"},
         {"head_timeout_ms: 1ms\n", "head_timeout_ms"},
         {"queue_timeout_ms: 48h\n", "queue_timeout_ms"},
+        {"connect_hedge_ms: 1s\n", "connect_hedge_ms"},
         {"body_rate_min: -1\n", "body_rate_min"},
         {"tls_cert: a.pem\n", "tls_key"},
         {"tls_cert: /no/such.pem\ntls_key: b.key\n", "/no/such.pem"},

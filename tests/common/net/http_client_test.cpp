@@ -390,26 +390,84 @@ TEST_F(HttpClientTest, ConnectFailuresNameTheAddress) {
     EXPECT_EQ(call_error("no-port").code, ErrorCode::kInvalidArgument);
 }
 
-TEST_F(HttpClientTest, ConnectTimesOut) {
-    // A listener whose backlog is full answers no more connection requests.
-    Tcp::acceptor full(io_);
-    full.open(Tcp::v4());
-    full.bind(Tcp::endpoint(asio::ip::address_v4::loopback(), 0));
-    full.listen(0);
-    std::vector<Tcp::socket> fillers;
-    for (int i = 0; i < 4; ++i) {
-        fillers.emplace_back(io_);
-        fillers.back().async_connect(full.local_endpoint(), [](boost::system::error_code) {});
+// A listener whose backlog is full: it answers no more connection requests.
+struct FullListener {
+    explicit FullListener(asio::io_context& io) : acceptor(io) {
+        acceptor.open(Tcp::v4());
+        acceptor.bind(Tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+        acceptor.listen(0);
+        for (int i = 0; i < 4; ++i) {
+            fillers.emplace_back(io);
+            fillers.back().async_connect(acceptor.local_endpoint(),
+                                         [this](boost::system::error_code ec) {
+                                             if (!ec) ++waiting;
+                                         });
+        }
+        io.restart();
+        io.poll();
     }
-    io_.restart();
-    io_.poll();
+    std::string target() const {
+        return "127.0.0.1:" + std::to_string(acceptor.local_endpoint().port());
+    }
+
+    Tcp::acceptor acceptor;
+    std::vector<Tcp::socket> fillers;
+    int waiting = 0;  // To be accepted; the other fillers' SYNs were dropped.
+};
+
+TEST_F(HttpClientTest, ConnectTimesOut) {
+    const FullListener full(io_);
     HttpClient::Options options;
     options.connect_timeout = milliseconds(50);
     use(options);
-    const std::string target = "127.0.0.1:" + std::to_string(full.local_endpoint().port());
-    const Error error = call_error(target);
+    const Error error = call_error(full.target());
     EXPECT_EQ(error.code, ErrorCode::kTimeout) << error.message;
-    EXPECT_NE(error.message.find(target), std::string::npos);
+    EXPECT_NE(error.message.find(full.target()), std::string::npos);
+}
+
+TEST_F(HttpClientTest, BothAttemptsOfAHedgedConnectTimeOut) {
+    const FullListener full(io_);
+    HttpClient::Options options;
+    options.connect_timeout = milliseconds(50);
+    options.connect_hedge = milliseconds(10);
+    use(options);
+    const Error error = call_error(full.target());
+    EXPECT_EQ(error.code, ErrorCode::kTimeout) << error.message;
+    EXPECT_NE(error.message.find(full.target()), std::string::npos);
+}
+
+// The first SYN is dropped, and would be sent again after a second; the timeout is shorter.
+TEST_F(HttpClientTest, AHedgedConnectSurvivesALostSyn) {
+    FullListener full(io_);
+    ASSERT_GT(full.waiting, 0);
+    HttpClient::Options options;
+    options.connect_timeout = milliseconds(900);
+    options.connect_hedge = milliseconds(20);
+    use(options);
+    std::optional<bool> opened;
+    const auto open = [&opened](HttpClient& client, std::string target) -> Task<void> {
+        auto exchange = co_await client.open(target);
+        opened = exchange.ok();
+    };
+    io_.restart();
+    asio::co_spawn(io_, open(*client_, full.target()), [](std::exception_ptr) {});
+    io_.poll();
+    ASSERT_FALSE(opened.has_value());
+    for (; full.waiting > 0; --full.waiting) full.acceptor.accept();
+    while (!opened) ASSERT_GT(io_.run_one(), 0u);
+    EXPECT_TRUE(*opened);
+}
+
+TEST_F(HttpClientTest, AHedgedConnectTakesTheFirstAttemptAndARefusalAtOnce) {
+    HttpClient::Options options;
+    options.connect_timeout = milliseconds(60'000);
+    options.connect_hedge = milliseconds(59'000);  // A wait for it would stop the test.
+    use(options);
+    EXPECT_EQ(call("GET", "/").status, 200);
+    Tcp::acceptor closed(io_, Tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+    const std::string refused = "127.0.0.1:" + std::to_string(closed.local_endpoint().port());
+    closed.close();
+    EXPECT_EQ(call_error(refused).code, ErrorCode::kUnavailable);
 }
 
 TEST_F(HttpClientTest, NamesAreResolved) {
