@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "common/base/machine.h"
 #include "common/net/http_server.h"
 #include "engine/text/chat_template.h"
 
@@ -88,6 +89,9 @@ Result<void> check(const NodeConfig& config) {
     if (auto ok = one_of("backend", config.backend, kBackends); !ok) return ok;
     if (auto ok = one_of("isa", config.isa, kIsas); !ok) return ok;
     if (auto ok = one_of("weights", config.weights, kWeights); !ok) return ok;
+    if (config.cpus != "auto" && config.cpus != "any")
+        if (auto list = parse_cpu_list(config.cpus); !list)
+            return bad("cpus", list.error().message);
     if (!config.chat_template.empty()) {
         const auto kind = engine::template_kind_from(config.chat_template);
         if (!kind.ok()) return bad("chat_template", kind.error().message);
@@ -173,7 +177,12 @@ void NodeConfig::declare(Options& options) {
     options.add("backend", backend, "auto, ref, cpu or cuda");
     options.add("isa", isa, "CPU instruction set: auto, amx, avx512vnni, avxvnni, avx2 or generic");
     options.add("weights", weights, "int8, or int4: fewer bytes a token, a little less exact");
-    options.add("threads", threads, 0, 1024, "Engine threads; 0 = one per core");
+    options.add("threads", threads, 0, 1024,
+                "Engine threads; 0 = one per core that affinity and cgroup grant, but from four "
+                "cores on one is left to the router and the network");
+    options.add("cpus", cpus,
+                "Cores that they are pinned to, such as 1-7; any = none; auto = pinned if "
+                "they fill the machine");
     options.add_bytes("kv_memory", kv_memory, "Memory for KV pages, such as 512MiB");
     options.add("sequences_max", sequences_max, 1, 1024, "Sequences that run at once");
     options.add("queue_max", queue_max, 1, 100'000, "Turns that wait; more are refused with 429");

@@ -21,7 +21,8 @@ struct NodeConfig {
     std::string backend = "auto";
     std::string isa = "auto";
     std::string weights = "int8";          // Or int4.
-    std::int64_t threads = 0;              // Engine threads; 0 = cores.
+    std::int64_t threads = 0;              // Engine threads; 0 = cores: see places.h.
+    std::string cpus = "auto";             // Where they run: auto, any or a list.
     std::int64_t kv_memory = 512LL << 20;  // Bytes for KV pages.
     std::int64_t sequences_max = 32;
     std::int64_t queue_max = 256;

@@ -10,6 +10,7 @@
 #include "cachenode/api/handlers.h"
 #include "cachenode/kv/page_hash.h"
 #include "cachenode/metrics.h"
+#include "cachenode/places.h"
 #include "cachenode/publish/publisher.h"
 #include "cachenode/scheduler/scheduler.h"
 #include "common/base/log.h"
@@ -70,7 +71,7 @@ class NodeServer::State {
     Result<void> build(engine::Checkpoint&& checkpoint);
     Result<void> build_engine(engine::Checkpoint&& checkpoint);
     void build_publisher();
-    void build_scheduler(std::unique_ptr<engine::Engine> engine);
+    void build_scheduler(std::unique_ptr<engine::Engine> engine, int cpu);
     Result<void> open_disk();
     Result<void> build_server();
     Result<void> build_transfer(ApiParts& parts);
@@ -137,7 +138,14 @@ Result<void> NodeServer::State::build_engine(engine::Checkpoint&& checkpoint) {
     options.backend = config.backend;
     options.isa = config.isa;
     options.weights = config.weights;
-    options.threads = static_cast<std::int32_t>(config.threads);
+    const Machine machine = read_machine();
+    const auto places =
+        place_threads(machine, static_cast<std::int32_t>(config.threads), config.cpus);
+    if (!places) return places.error();
+    options.threads = places->threads;
+    options.cpus = places->cpus;
+    // Before weights and pages are touched.
+    const bool is_near = places->memory_nodes.empty() || prefer_memory_of(places->memory_nodes);
     auto engine = engine::make_engine(std::move(checkpoint), options);
     if (!engine.ok()) return engine.error();
     const engine::KvLayout& layout = (*engine)->kv_layout();
@@ -154,9 +162,13 @@ Result<void> NodeServer::State::build_engine(engine::Checkpoint&& checkpoint) {
     facts.kv_bytes_per_token = static_cast<std::int64_t>(layout.bytes_per_token());
     metrics = std::make_shared<NodeMetrics>(facts);
     build_publisher();
-    build_scheduler(std::move(*engine));
+    build_scheduler(std::move(*engine), places->cpus.empty() ? -1 : places->cpus.front());
     if (auto disk = open_disk(); !disk) return disk;
     log::info("engine ready", {{"backend", facts.backend},
+                               {"threads", places->threads},
+                               {"cpus", places->cpus.empty() ? "any" : cpu_list(places->cpus)},
+                               {"memory_nodes", cpu_list(places->memory_nodes)},
+                               {"memory_near", is_near},
                                {"model", facts.model},
                                {"kv_tokens_max", api_options.kv_tokens_max},
                                {"kv_bytes_per_token", facts.kv_bytes_per_token}});
@@ -174,7 +186,7 @@ void NodeServer::State::build_publisher() {
         io, std::move(options), *store, [this] { return record(); }, metrics, clock);
 }
 
-void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine) {
+void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine, int cpu) {
     SchedulerObserver observer;
     observer.step_done = [shared = metrics](double step_seconds, std::int64_t tokens,
                                             const char* phase) {
@@ -196,7 +208,8 @@ void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine) 
         asio::post(loop,
                    [publish, key, turn, tokens] { publish->session_changed(key, tokens, turn); });
     };
-    const SchedulerOptions options = scheduler_options(config, fingerprint);
+    SchedulerOptions options = scheduler_options(config, fingerprint);
+    options.cpu = cpu;
     scheduler = std::make_shared<Scheduler>(std::move(engine), prompts->tokenizer(), options, clock,
                                             std::move(observer));
 }

@@ -8,11 +8,11 @@
 #include <fstream>
 #include <functional>
 #include <sstream>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "cli/model_store.h"
+#include "common/base/machine.h"
 #include "engine/engine.h"
 #include "engine/kernels/aligned.h"
 #include "engine/kernels/ref/float_model.h"
@@ -150,8 +150,8 @@ Result<void> run(EvalOptions options) {
     if (windows.empty())
         return make_error(ErrorCode::kInvalidArgument, options.text + ": fewer than two tokens");
 
-    const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-    const std::int32_t threads = options.threads > 0 ? options.threads : std::max(1, cores);
+    const std::int32_t threads =
+        options.threads > 0 ? options.threads : std::int32_t{read_machine().threads()};
     std::vector<Row> rows;
     auto row = eval_float(*path, windows, threads);
     if (!row) return row.error();

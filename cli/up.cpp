@@ -1,4 +1,5 @@
 // hearth up: a router and N nodes in one process with in-memory metadata; no Redis, no config file.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <random>
@@ -9,6 +10,7 @@
 #include "cli/model_store.h"
 #include "cli/run_task.h"
 #include "common/base/log.h"
+#include "common/base/machine.h"
 #include "common/net/http_client.h"
 #include "common/redis/memory_store.h"
 #include "router/server.h"
@@ -136,7 +138,10 @@ int up(const UpFlags& flags) {
         config.model_path = *path;
         config.served_model_name = served_name(flags.model);
         config.kv_memory = flags.kv_memory_mib << 20;
-        config.threads = flags.threads;
+        config.threads = flags.threads > 0
+                             ? flags.threads
+                             : std::max<std::int64_t>(1, read_machine().threads() / flags.nodes);
+        config.cpus = "any";  // They and the router share one machine.
         auto checkpoint = engine::load_checkpoint(*path);
         if (!checkpoint) return failed(checkpoint.error());
         auto node = NodeServer::make(io, config, std::move(*checkpoint), &store, clock);
@@ -163,7 +168,8 @@ void add_up(CLI::App& app, int& exit_code) {
     sub->add_option("--kv-memory-mib", flags->kv_memory_mib, "KV pages of each node, MiB")
         ->capture_default_str()
         ->check(CLI::Range(1, 1 << 20));
-    sub->add_option("--threads", flags->threads, "Engine threads of each node; 0 = cores")
+    sub->add_option("--threads", flags->threads,
+                    "Engine threads of each node; 0 = its share of the cores")
         ->capture_default_str()
         ->check(CLI::Range(0, 1024));
     sub->add_option("--log-level", flags->log_level, "debug, info, warn, error")

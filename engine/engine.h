@@ -48,7 +48,9 @@ struct EngineOptions {
     std::string isa = "auto";      // cpu: auto, amx, avx512vnni, avxvnni, avx2, generic
     // int8, or int4: matrices of layers from 4.5 bits a weight, embedding and lm_head int8 as ever.
     std::string weights = "int8";
-    std::int32_t threads = 0;  // 0 = number of cores
+    std::int32_t threads = 0;  // 0 = as many as can compute at once (common/base/machine.h)
+    // Thread i computes on cpus[i], if there is one; thread 0 is who calls step(), and pins itself.
+    std::vector<int> cpus = {};
 };
 
 // Packs the weights for the chosen backend (the checkpoint's int8 copy is released as it goes).

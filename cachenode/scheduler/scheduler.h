@@ -36,6 +36,7 @@ struct SchedulerOptions {
     MonotonicNs kv_ttl = 0;            // Unused pages go after so long; 0 = never.
     std::uint64_t ghost_sample = 100;  // One session in so many; 0 = none.
     bool kv_verify = true;             // Checksums of pages whenever they are found.
+    int cpu = -1;                      // Where its thread computes; -1 = anywhere.
 };
 
 // A snapshot for metrics, /ready and publishing; taken at the end of a step. Counters are lifetime.

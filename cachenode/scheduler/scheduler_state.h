@@ -22,6 +22,7 @@
 #include "cachenode/scheduler/stored_turn.h"
 #include "cachenode/scheduler/turn_log.h"
 #include "common/base/check.h"
+#include "common/base/machine.h"
 
 namespace hearth {
 
@@ -87,6 +88,7 @@ class Scheduler::State {
     Result<void> open_disk(DiskTierOptions options);
     void start() {
         thread_ = std::thread([this] {
+            if (options_.cpu >= 0) pin_this_thread(options_.cpu);
             while (!inbox_.is_closed()) {
                 if (!step() && !inbox_.wait(options_.kv_ttl > 0)) break;
             }

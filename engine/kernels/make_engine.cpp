@@ -1,9 +1,8 @@
 // make_engine: chooses the backend that the options name, or the best one of this machine.
-#include <algorithm>
-#include <thread>
 #include <utility>
 
 #include "common/base/log.h"
+#include "common/base/machine.h"
 #include "engine/engine.h"
 #include "engine/kernels/cpu/cpu_backend.h"
 #include "engine/kernels/cuda/cuda_backend.h"
@@ -22,10 +21,10 @@ Result<std::unique_ptr<Backend>> make_cuda_backend(std::int32_t threads) {
 }
 
 Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
-    const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
-    const std::int32_t threads = options.threads > 0 ? options.threads : std::max(1, cores);
+    const std::int32_t threads =
+        options.threads > 0 ? options.threads : std::int32_t{read_machine().threads()};
     if (options.backend == "ref") return make_ref_backend();
-    if (options.backend == "cpu") return make_cpu_backend(options.isa, threads);
+    if (options.backend == "cpu") return make_cpu_backend(options.isa, threads, options.cpus);
     if (options.backend == "cuda") return make_cuda_backend(threads);
     if (options.backend == "auto") {
         Result<std::unique_ptr<Backend>> cuda = make_cuda_backend(threads);
@@ -33,7 +32,7 @@ Result<std::unique_ptr<Backend>> make_backend(const EngineOptions& options) {
 #if defined(HEARTH_HAVE_CUDA)  // Otherwise nobody expects anything else.
         log::info("engine runs on the cpu", {{"because", cuda.error().message}});
 #endif
-        return make_cpu_backend(options.isa, threads);
+        return make_cpu_backend(options.isa, threads, options.cpus);
     }
     return make_error(ErrorCode::kInvalidArgument,
                       "engine backend '" + options.backend + "': must be auto, ref, cpu or cuda");

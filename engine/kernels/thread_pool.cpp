@@ -1,6 +1,8 @@
 // ThreadPool: a generation counter wakes the workers, a task counter shares out the work.
 #include "engine/kernels/thread_pool.h"
 
+#include "common/base/machine.h"
+
 namespace hearth::engine {
 namespace {
 
@@ -24,8 +26,15 @@ void wait_while(std::atomic<T>& value, T old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(std::int32_t threads) {
-    for (std::int32_t i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+ThreadPool::ThreadPool(std::int32_t threads, std::span<const int> cpus) {
+    for (std::int32_t i = 1; i < threads; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        const int cpu = at < cpus.size() ? cpus[at] : -1;
+        workers_.emplace_back([this, i, cpu] {
+            if (cpu >= 0) pin_this_thread(cpu);  // Refused, it runs where the kernel wants it.
+            work(i);
+        });
+    }
 }
 
 ThreadPool::~ThreadPool() {

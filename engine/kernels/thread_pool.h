@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -14,7 +15,9 @@ namespace hearth::engine {
 // delays nobody: the others take its share, and run() waits for tasks, not for workers.
 class ThreadPool {
   public:
-    explicit ThreadPool(std::int32_t threads);  // The owner included; 1 = no worker.
+    // The owner included; 1 = no worker. Worker i is pinned to cpus[i] if there is one; the owner
+    // pins itself.
+    explicit ThreadPool(std::int32_t threads, std::span<const int> cpus = {});
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;

@@ -40,8 +40,8 @@ constexpr std::int32_t kTasksPerThread = 4;
 
 class CpuBackend final : public Backend {
   public:
-    CpuBackend(const CpuKernels& kernels, std::int32_t threads)
-        : kernels_(kernels), pool_(threads), scratch_(static_cast<std::size_t>(threads)) {}
+    CpuBackend(const CpuKernels& kernels, std::int32_t threads, std::span<const int> cpus)
+        : kernels_(kernels), pool_(threads, cpus), scratch_(static_cast<std::size_t>(threads)) {}
 
     std::string name() const override { return std::string("cpu-") + kernels_.isa; }
     std::unique_ptr<PackedMatrix> pack(std::span<QuantMatrix* const> parts) override;
@@ -373,7 +373,8 @@ std::int64_t probe_cpu_products(const std::string& isa, std::int32_t rounds) {
     return kernels->probe_products(rounds);
 }
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads) {
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads,
+                                                  std::span<const int> cpus) {
     const std::string name = isa == "auto" ? usable_cpu_isas().front() : isa;
     if (std::find(std::begin(kIsas), std::end(kIsas), name) == std::end(kIsas)) {
         return make_error(
@@ -385,11 +386,12 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::i
         return make_error(ErrorCode::kUnsupported,
                           "engine isa '" + isa + "': this machine or build lacks it");
     }
-    return make_cpu_backend(*kernels, threads);
+    return make_cpu_backend(*kernels, threads, cpus);
 }
 
-std::unique_ptr<Backend> make_cpu_backend(const CpuKernels& kernels, std::int32_t threads) {
-    return std::make_unique<CpuBackend>(kernels, threads);
+std::unique_ptr<Backend> make_cpu_backend(const CpuKernels& kernels, std::int32_t threads,
+                                          std::span<const int> cpus) {
+    return std::make_unique<CpuBackend>(kernels, threads, cpus);
 }
 
 }  // namespace hearth::engine

@@ -16,11 +16,14 @@ struct CpuKernels;
 }
 
 // `isa`: auto, amx, avx512vnni, avxvnni, avx2 or generic. kUnsupported if build or machine lacks
-// it, kInvalidArgument if there is no such name. `threads` >= 1, the caller's included.
-Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads);
+// it, kInvalidArgument if there is no such name. `threads` >= 1, the caller's included; `cpus` as
+// ThreadPool's.
+Result<std::unique_ptr<Backend>> make_cpu_backend(const std::string& isa, std::int32_t threads,
+                                                  std::span<const int> cpus = {});
 
 // The same for kernels that are no machine's: tests have some.
-std::unique_ptr<Backend> make_cpu_backend(const cpu::CpuKernels& kernels, std::int32_t threads);
+std::unique_ptr<Backend> make_cpu_backend(const cpu::CpuKernels& kernels, std::int32_t threads,
+                                          std::span<const int> cpus = {});
 
 // Names that make_cpu_backend accepts here, fastest first.
 std::vector<std::string> usable_cpu_isas();

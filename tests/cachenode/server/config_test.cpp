@@ -69,6 +69,7 @@ TEST(NodeConfig, BadValuesAreNamed) {
         {"--redis", "redis", "redis"},
         {"--backend", "tpu", "backend"},
         {"--isa", "sse", "isa"},
+        {"--cpus", "some", "cpus"},
         {"--chat-template", "fancy", "chat_template"},
         {"--node-id", "a b", "node_id"},
         {"--node-id", "", "node_id"},

@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <vector>
+
+#include "common/base/machine.h"
 
 namespace hearth::engine {
 namespace {
@@ -25,6 +28,20 @@ TEST(ThreadPool, EveryTaskRunsOnceInEveryRound) {
             }
         }
     }
+}
+
+TEST(ThreadPool, WorkersStayOnTheirProcessors) {
+    const std::vector<int> all = read_machine().cpus;
+    const std::vector<int> cpus = {all.front(), all.back()};
+    ThreadPool pool(2, cpus);
+    std::vector<int> of_worker;
+    std::latch both_came(2);  // So each takes one task.
+    pool.run(2, [&](std::int32_t, std::int32_t worker) {
+        both_came.arrive_and_wait();
+        if (worker == 1) of_worker = read_machine().cpus;
+    });
+    EXPECT_EQ(of_worker, std::vector<int>{cpus[1]});
+    EXPECT_EQ(read_machine().cpus, all);
 }
 
 TEST(ThreadPool, StopsWithoutEverHavingRun) {
