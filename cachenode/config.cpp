@@ -62,6 +62,36 @@ Result<void> model(const char* field, const std::string& path) {
                           "prints its path");
 }
 
+// What libzmq understands: tcp://HOST:PORT, where either may be *, and ipc://PATH.
+Result<void> zmq_endpoint(const char* field, const std::string& value) {
+    constexpr std::string_view kTcp = "tcp://", kIpc = "ipc://";
+    if (value.starts_with(kIpc) && value.size() > kIpc.size() && value.size() <= 100) return {};
+    if (value.starts_with(kTcp)) {
+        std::string place = value.substr(kTcp.size());
+        if (place.ends_with(":*")) place.replace(place.size() - 1, 1, "0");
+        const auto parts = split_host_port(place);
+        if (parts.ok() && !parts->first.empty() && place.size() <= 255) return {};
+    }
+    return bad(field, "'" + value + "' is neither tcp://HOST:PORT nor ipc://PATH");
+}
+
+Result<void> check_kv_events(const NodeConfig& config) {
+    constexpr std::array<std::string_view, 2> kEncodings = {"map", "array"};
+    if (auto ok = zmq_endpoint("kv_events_endpoint", config.kv_events_endpoint); !ok) return ok;
+    if (!config.kv_events_replay_endpoint.empty()) {
+        const std::string& replay = config.kv_events_replay_endpoint;
+        if (auto ok = zmq_endpoint("kv_events_replay_endpoint", replay); !ok) return ok;
+        if (replay == config.kv_events_endpoint && !replay.ends_with(":*"))
+            return bad("kv_events_replay_endpoint", "must not be kv_events_endpoint");
+    }
+    const auto is_wild = [](std::string_view endpoint) { return endpoint.ends_with(":*"); };
+    if (config.kv_events_connect && is_wild(config.kv_events_endpoint))
+        return bad("kv_events_endpoint", "must name a port when kv_events_connect is true");
+    if (config.kv_events_topic.size() > 255)
+        return bad("kv_events_topic", "must have at most 255 bytes");
+    return one_of("kv_events_encoding", config.kv_events_encoding, kEncodings);
+}
+
 Result<void> check(const NodeConfig& config) {
     constexpr std::array<std::string_view, 4> kBackends = {"auto", "ref", "cpu", "cuda"};
     constexpr std::array<std::string_view, 6> kIsas = {"auto",    "amx",  "avx512vnni",
@@ -117,7 +147,7 @@ Result<void> check(const NodeConfig& config) {
     if (config.fleet_secret.find_first_of("\r\n") != std::string::npos)
         return bad("fleet_secret", "must be one line");
     if (config.session_ttl_ms < 1'000) return bad("session_ttl_ms", "must be at least 1s");
-    return {};
+    return check_kv_events(config);
 }
 
 void declare_redis(Options& options, RedisSettings& redis) {
@@ -152,6 +182,26 @@ void declare_kv(Options& options, NodeConfig& config) {
     options.add_duration_ms("follow_up_bonus_ms", config.follow_up_bonus_ms,
                             "By how much a chat that came back counts as younger at eviction");
     options.add("kv_verify", config.kv_verify, "Check the bytes of cached KV whenever it is used");
+}
+
+void declare_kv_events(Options& options, NodeConfig& config) {
+    options.add("kv_events", config.kv_events,
+                "Publish what the cache holds as vLLM does (ZMQ): for routers that index nodes. "
+                "Token ids are what users wrote: let only those listen who may read that");
+    options.add("kv_events_endpoint", config.kv_events_endpoint,
+                "Where to publish: tcp://HOST:PORT or ipc://PATH; port * = any free one");
+    options.add("kv_events_connect", config.kv_events_connect,
+                "Connect there, to a subscriber that listens, instead of listening");
+    options.add("kv_events_replay_endpoint", config.kv_events_replay_endpoint,
+                "Where to listen for requests to send batches again; empty = none");
+    options.add("kv_events_topic", config.kv_events_topic,
+                "First frame of each message, such as kv@node-1@smollm2");
+    options.add("kv_events_encoding", config.kv_events_encoding,
+                "map, as vLLM 0.24 and later write events, or array, as those before");
+    options.add("kv_events_buffer_steps", config.kv_events_buffer_steps, 1, 1'000'000,
+                "Batches kept for replay, 64 MiB together at most");
+    options.add("kv_events_hwm", config.kv_events_hwm, 1, 10'000'000,
+                "Batches that wait for a slow subscriber; it loses those beyond them");
 }
 
 }  // namespace
@@ -191,6 +241,7 @@ void NodeConfig::declare(Options& options) {
     options.add("chunk_tokens_max", chunk_tokens_max, 1, kTokensMax,
                 "Largest piece of one prompt in a step");
     declare_kv(options, *this);
+    declare_kv_events(options, *this);
     options.add_bytes("body_bytes_max", body_bytes_max, "Largest request body");
     options.add_bytes("body_memory", body_memory,
                       "Memory for all request bodies that are being read; beyond it 503");

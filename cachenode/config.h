@@ -37,7 +37,15 @@ struct NodeConfig {
     std::int64_t kv_disk_bytes = 8LL << 30;  // Its budget.
     std::int64_t kv_ttl_ms = 0;              // Unused pages go after so long; 0 = never.
     std::int64_t follow_up_bonus_ms = 300'000;
-    bool kv_verify = true;  // Checksums of pages whenever they are found.
+    bool kv_verify = true;   // Checksums of pages whenever they are found.
+    bool kv_events = false;  // A vLLM-compatible publisher of what the cache holds.
+    std::string kv_events_endpoint = "tcp://127.0.0.1:5557";
+    bool kv_events_connect = false;  // To a subscriber that binds there.
+    std::string kv_events_replay_endpoint = "tcp://127.0.0.1:5558";  // Empty = no replay.
+    std::string kv_events_topic;
+    std::string kv_events_encoding = "map";  // Or array.
+    std::int64_t kv_events_buffer_steps = 10'000;
+    std::int64_t kv_events_hwm = 100'000;
     std::int64_t body_bytes_max = 16LL << 20;
     std::int64_t body_memory = 256LL << 20;       // Bytes of all bodies that are being read.
     std::int64_t responses_max = 16'384;          // Kept for previous_response_id.

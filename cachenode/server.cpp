@@ -11,6 +11,7 @@
 #include "cachenode/kv/page_hash.h"
 #include "cachenode/metrics.h"
 #include "cachenode/places.h"
+#include "cachenode/publish/kv_event_publisher.h"
 #include "cachenode/publish/publisher.h"
 #include "cachenode/scheduler/scheduler.h"
 #include "common/base/log.h"
@@ -72,6 +73,7 @@ class NodeServer::State {
     Result<void> build_engine(engine::Checkpoint&& checkpoint);
     void build_publisher();
     void build_scheduler(std::unique_ptr<engine::Engine> engine, int cpu);
+    Result<void> open_kv_events();
     Result<void> open_disk();
     Result<void> build_server();
     Result<void> build_transfer(ApiParts& parts);
@@ -90,6 +92,7 @@ class NodeServer::State {
     std::shared_ptr<const PromptRenderer> prompts;
     std::shared_ptr<NodeMetrics> metrics;
     std::shared_ptr<Publisher> publisher;
+    std::shared_ptr<KvEventPublisher> kv_events;  // Null: not wanted. The scheduler fills its log.
     std::shared_ptr<Scheduler> scheduler;
     std::unique_ptr<HttpClient> peer_client;
     std::shared_ptr<Migrator> migrator;  // Null: no KV moves.
@@ -105,6 +108,7 @@ NodeServer::State::~State() {
     if (migrator) migrator->stop();
     http.reset();
     if (scheduler) scheduler->stop();  // Its thread posts to `io`.
+    if (kv_events) kv_events->stop();
 }
 
 Result<void> NodeServer::State::build(engine::Checkpoint&& checkpoint) {
@@ -162,6 +166,7 @@ Result<void> NodeServer::State::build_engine(engine::Checkpoint&& checkpoint) {
     facts.kv_bytes_per_token = static_cast<std::int64_t>(layout.bytes_per_token());
     metrics = std::make_shared<NodeMetrics>(facts);
     build_publisher();
+    if (auto events = open_kv_events(); !events) return events;
     build_scheduler(std::move(*engine), places->cpus.empty() ? -1 : places->cpus.front());
     if (auto disk = open_disk(); !disk) return disk;
     log::info("engine ready", {{"backend", facts.backend},
@@ -186,6 +191,24 @@ void NodeServer::State::build_publisher() {
         io, std::move(options), *store, [this] { return record(); }, metrics, clock);
 }
 
+Result<void> NodeServer::State::open_kv_events() {
+    if (!config.kv_events) return {};
+    KvEventOptions options;
+    options.endpoint = config.kv_events_endpoint;
+    options.connect = config.kv_events_connect;
+    options.replay_endpoint = config.kv_events_replay_endpoint;
+    options.topic = config.kv_events_topic;
+    options.buffer_steps = config.kv_events_buffer_steps;
+    options.hwm = config.kv_events_hwm;
+    if (config.kv_events_encoding == "array") options.encoding = KvEventEncoding::kArray;
+    auto opened = KvEventPublisher::open(std::move(options), metrics->registry(), clock);
+    if (!opened) return opened.error();
+    kv_events = std::move(*opened);
+    log::info("kv events are published",
+              {{"endpoint", kv_events->endpoint()}, {"replay", kv_events->replay_endpoint()}});
+    return {};
+}
+
 void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine, int cpu) {
     SchedulerObserver observer;
     observer.step_done = [shared = metrics](double step_seconds, std::int64_t tokens,
@@ -208,6 +231,10 @@ void NodeServer::State::build_scheduler(std::unique_ptr<engine::Engine> engine, 
         asio::post(loop,
                    [publish, key, turn, tokens] { publish->session_changed(key, tokens, turn); });
     };
+    if (kv_events)
+        observer.page_changed = [events = kv_events](const PageEvent& page) {
+            events->log().page_changed(page);
+        };
     SchedulerOptions options = scheduler_options(config, fingerprint);
     options.cpu = cpu;
     scheduler = std::make_shared<Scheduler>(std::move(engine), prompts->tokenizer(), options, clock,
@@ -344,6 +371,7 @@ Task<void> NodeServer::State::drain(State& self, std::chrono::milliseconds grace
     co_await self.http->drain(std::max(left, std::chrono::milliseconds(0)));
     if (self.migrator) co_await self.migrator->hand_off(deadline + kLastHandOff);  // Of the grace.
     self.scheduler->stop();
+    if (self.kv_events) self.kv_events->stop();
     if (self.publisher) co_await self.publisher->flush();  // Turns that ended in the grace.
     log::info("stopped", {{"node", self.config.node_id}});
 }
@@ -361,6 +389,7 @@ Result<std::unique_ptr<NodeServer>> NodeServer::make(asio::io_context& io, const
 
 Result<void> NodeServer::start() {
     if (auto bound = state_->http->start(); !bound.ok()) return bound;
+    if (state_->kv_events) state_->kv_events->start();
     state_->scheduler->start();
     state_->api->set_state(NodeState::kReady);
     if (state_->publisher) state_->publisher->start();

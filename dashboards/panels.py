@@ -324,6 +324,12 @@ NODE = [
                 ")) > 0", "{{op}} {{result}}"),
                (f"sum(rate(hearth_directory_dropped_updates_total{{{I}}}{RATE}))", "dropped")],
               "timeout or error: Redis is slow or away; chats go on. Runbook: redis.", low=0),
+        Panel("KV events", "ops",
+              [("sum by (result) (rate(hearth_kv_event_batches_total{" + I + "}" + RATE + "))",
+                "{{result}}"),
+               (f"sum(rate(hearth_kv_event_replayed_batches_total{{{I}}}{RATE}))", "replayed")],
+              "Batches for those who index this node (kv_events). lagging: a subscriber is slow and "
+              "must ask again. overflow: it was told to forget all. Empty: switched off.", low=0),
     ]),
 ]
 

@@ -71,6 +71,7 @@ const std::vector<Home> kHomes = {
     {"xxhash.h", {"cachenode/kv/", "engine/formats/"}},
     {"xxh_x86dispatch.h", {"cachenode/kv/"}},
     {"utf8proc.h", {"engine/text/"}},
+    {"zmq.h", {"cachenode/publish/", "tests/cachenode/publish/"}},
     {"cuda", {"engine/kernels/cuda/"}},
     {"cublas", {"engine/kernels/cuda/"}},
     {"mma.h", {"engine/kernels/cuda/"}},

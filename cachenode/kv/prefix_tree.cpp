@@ -179,6 +179,7 @@ bool PrefixTree::is_sound(NodeId id) {
     if (!policy_.verify || page_checksum(node.page.data(), page_bytes_) == node.checksum) {
         return true;
     }
+    tell(PageEvent::Kind::kRemoved, id);
     node.is_corrupt = true;
     ++pages_corrupt_;
     return false;
@@ -305,6 +306,7 @@ void PrefixTree::heal(NodeId id, const Page& page) {
     std::memcpy(node.page.data(), page.data(), page_bytes_);
     node.checksum = page_checksum(node.page.data(), page_bytes_);
     node.is_corrupt = false;
+    tell(PageEvent::Kind::kStored, id);
 }
 
 PrefixTree::NodeId PrefixTree::insert(NodeId parent, Tokens tokens, Page page, const PrefixUse& use,
@@ -339,13 +341,32 @@ PrefixTree::NodeId PrefixTree::insert(NodeId parent, Tokens tokens, Page page, c
     touch(id, use);
     list_leaf(id);
     list_leaf(parent);
+    tell(PageEvent::Kind::kStored, id);
     return id;
+}
+
+// Of a page that has gone bad nobody hears again until it is healed.
+void PrefixTree::tell(PageEvent::Kind kind, NodeId id) const {
+    const Node& node = nodes_[id];
+    if (!observer_ || node.tokens < kPage || node.is_corrupt) return;
+    PageEvent event;
+    event.kind = kind;
+    event.hash = node.hash;
+    event.tokens = tokens_of(id);
+    const Node& parent = nodes_[node.parent];
+    if (parent.parent != kNone) {
+        event.before = &parent.hash;
+    } else if (kind == PageEvent::Kind::kStored) {
+        event.salt = *salts_.at(node.parent);
+    }
+    observer_(event);
 }
 
 void PrefixTree::remove(NodeId id) {
     Node& node = nodes_[id];
     CHECK(node.child == kNone && node.pins == 0 && node.parent != kNone);
     const NodeId parent = node.parent;
+    tell(PageEvent::Kind::kRemoved, id);
     if (node.is_leaf) leaves_.erase(leaf_of(id));
     remove_child(parent, id);
     const auto hash_of = [this](NodeId n) { return nodes_[n].hash; };

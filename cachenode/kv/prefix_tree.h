@@ -5,11 +5,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cachenode/kv/eviction.h"
@@ -41,6 +44,17 @@ struct CachedPage {
     const std::byte* bytes = nullptr;
     std::uint32_t owner = 0;
 };
+
+// A whole page that can be found from now on, or no longer. What it points to lives for the call.
+struct PageEvent {
+    enum class Kind { kStored, kRemoved };
+    Kind kind = Kind::kStored;
+    PageHash hash;
+    const PageHash* before = nullptr;  // Null: the first page of its salt, behind the root.
+    std::span<const engine::TokenId> tokens;
+    std::string_view salt;  // Of a first page that was stored.
+};
+using PageObserver = std::function<void(const PageEvent&)>;
 
 // What is known of a prompt's first pages.
 struct KnownPrefix {
@@ -103,6 +117,10 @@ class PrefixTree {
     ~PrefixTree();  // No lease may be left.
     PrefixTree(const PrefixTree&) = delete;
     PrefixTree& operator=(const PrefixTree&) = delete;
+
+    // Tells of every whole page that comes and goes, a parent's coming before its children's. Must
+    // not block, nor touch the tree.
+    void observe(PageObserver observer) { observer_ = std::move(observer); }
 
     // The longest cached prefix of `tokens`.
     Lease match(const std::string& salt, std::span<const engine::TokenId> tokens,
@@ -189,6 +207,7 @@ class PrefixTree {
     void heal(NodeId id, const Page& page);
     void remove(NodeId id);
     void drop_root_if_unused(NodeId root);
+    void tell(PageEvent::Kind kind, NodeId id) const;
     void touch(NodeId id, const PrefixUse& use);
     void keep(Node& node, const PrefixUse& use);
     void pin(NodeId id);
@@ -203,6 +222,7 @@ class PrefixTree {
     ChainHash chain_;
     std::size_t page_bytes_;
     PrefixTreePolicy policy_;
+    PageObserver observer_;  // Or null.
     std::uint32_t uses_ = 0;
     std::int64_t pages_ = 0, pages_pinned_ = 0, pages_kept_ = 0;
     std::int64_t pages_evicted_ = 0, pages_expired_ = 0, pages_corrupt_ = 0;

@@ -73,6 +73,7 @@ struct SchedulerObserver {
     std::function<void(const SessionKey&, std::int64_t turn, std::int64_t tokens)> session_grown;
     // `phase`: "prefill", "decode" or "mixed".
     std::function<void(double step_seconds, std::int64_t tokens, const char* phase)> step_done;
+    PageObserver page_changed;  // Null: nobody wants to know.
 };
 
 // submit(), cancel() and post() from any thread; everything below runs on the scheduler's own

@@ -82,6 +82,7 @@ class Scheduler::State {
         const Result<void> known = engine_->use_page_memory(tier_.pool().memory());
         CHECK_MSG(known.ok(), known.ok() ? "" : "kv_memory: " + known.error().message);
         tier_.pool().on_acquire([this](const std::byte* page) { engine_->page_changed(page); });
+        if (observer_.page_changed) tier_.tree().observe(observer_.page_changed);
         publish();
     }
 

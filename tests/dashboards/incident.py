@@ -107,6 +107,7 @@ class Node:
                 "lookup/ok": turns * 0.1,
             },
         )
+        put("hearth_kv_event_batches_total", "result", ok=turns * 2.5, lagging=slow * turns)
         put("hearth_transfer_bytes_total", "direction", **{"in": kv, "out": sent + kv * 0.1})
         put(
             "hearth_transfer_sessions_total",

@@ -109,7 +109,9 @@ def exported():
     with Fleet() as fleet:
         fleet.start_redis()
         for n in range(2):
-            fleet.start_node(f"node-{n}", "--kv-disk", fleet.path(f"disk-{n}"), "--kv-disk-bytes", "64MiB")
+            fleet.start_node(f"node-{n}", "--kv-disk", fleet.path(f"disk-{n}"), "--kv-disk-bytes", "64MiB",
+                             "--kv-events", "true", "--kv-events-endpoint", "tcp://127.0.0.1:*",
+                             "--kv-events-replay-endpoint", "")
         key = "hearth-monitoring-test-key"
         config = fleet.path("router.yaml")
         digest = hashlib.sha256(key.encode()).hexdigest()

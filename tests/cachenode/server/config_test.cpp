@@ -84,6 +84,15 @@ TEST(NodeConfig, BadValuesAreNamed) {
         {"--session-ttl-ms", "0ms", "session_ttl_ms"},
         {"--sequences-max", "0", "sequences-max"},
         {"--weight", "-1", "weight"},
+        {"--kv-events-endpoint", "127.0.0.1:5557", "kv_events_endpoint"},
+        {"--kv-events-endpoint", "", "kv_events_endpoint"},
+        {"--kv-events-endpoint", "tcp://127.0.0.1", "kv_events_endpoint"},
+        {"--kv-events-endpoint", "ipc://", "kv_events_endpoint"},
+        {"--kv-events-endpoint", "tcp://127.0.0.1:5558", "kv_events_replay_endpoint"},
+        {"--kv-events-replay-endpoint", "tcp://:1", "kv_events_replay_endpoint"},
+        {"--kv-events-encoding", "json", "kv_events_encoding"},
+        {"--kv-events-hwm", "0", "kv_events_hwm"},
+        {"--kv-events-buffer-steps", "0", "kv_events_buffer_steps"},
     };
     for (const Bad& bad : table) {
         NodeConfig config;
