@@ -174,7 +174,7 @@ void ForwardEngine::step(std::span<const Slice> batch, std::span<float> logits) 
     float* out = logits.data();
     const auto vocab = static_cast<std::size_t>(config_.vocab_size);
     const auto flush = [&] {
-        const std::size_t wanted = pass_.logit_rows.size() * vocab;
+        const std::size_t wanted = backend_->keeps_logits() ? 0 : pass_.logit_rows.size() * vocab;
         CHECK(wanted <= static_cast<std::size_t>(logits.data() + logits.size() - out));
         if (!pass_.tokens.empty()) run_pass(out);
         out += wanted;

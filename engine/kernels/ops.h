@@ -135,6 +135,8 @@ class Backend {
                 static_cast<std::int32_t>(pass.logit_rows.size()), false};
     }
     virtual float* logits_of_pass(float* logits) { return logits; }
+    // The next pass draws tokens on the device, and its caller wants no logits.
+    virtual bool keeps_logits() const { return false; }
     virtual void end_pass(float* /*logits*/) {}
     // to[i] = row rows[i] of `from`; the two do not overlap. Rows are those of the pass that want
     // logits.

@@ -99,7 +99,9 @@ std::unique_ptr<PackedMatrix> CudaBackend::pack(std::span<QuantMatrix* const> pa
 
 void CudaBackend::embed(const PackedMatrix& table, std::span<const TokenId>, float* out,
                         std::int32_t stride) {
-    launch(*machine_, EmbedKernel{view_of(table).view, tables_->tokens(), out, stride},
+    launch(*machine_,
+           EmbedKernel{view_of(table).view, tables_->tokens(), tables_->sources(),
+                       reinterpret_cast<const TokenId*>(sampled_.get()), out, stride},
            {shape_.rows});
 }
 

@@ -77,6 +77,12 @@ class CudaBackend final : public Backend {
     void attend(const AttentionCall& call, const QuantHeads& q, float* out,
                 std::int32_t stride) override;
 
+    // The next pass draws a token for each of its rows (sources: PassTables), which end_pass() does
+    // not wait for; collect_sampled() does, in order, and up to two passes may be under way.
+    void sample_next(std::span<const SampleRow> rows, std::span<const std::int32_t> sources);
+    std::span<const TokenId> collect_sampled();
+    bool keeps_logits() const override { return sampling_; }
+
     Machine& machine() { return *machine_; }
     const PassFigures& figures() const { return figures_; }
     std::int32_t page_slots() const { return slots_ ? slots_->slots() : 0; }
@@ -107,6 +113,7 @@ class CudaBackend final : public Backend {
     void copy_rope(const RopeTable& rope, DeviceRope& device);
     void grow_ropes(std::int32_t positions, bool& moved);
     void reserve_results(bool& moved);
+    void draw_tokens();
     void count_attention();
     template <class K>
     void attend_tiles(const AttendArgs& args, const DeviceArray<AttendItem>& items,
@@ -130,6 +137,17 @@ class CudaBackend final : public Backend {
     Gemms gemms_;
     PieceCopier copier_;
     std::vector<std::int32_t> bank_order_;  // As layers read them.
+
+    // Tokens drawn: on the device for the next step, and on their way to the host, step by step.
+    struct Drawn {
+        std::shared_ptr<std::byte> host;
+        std::size_t rows = 0;
+        int arrived = -1;  // Event.
+    };
+    std::shared_ptr<std::byte> sampled_;
+    Drawn drawn_[2];
+    std::int64_t steps_drawn_ = 0, steps_collected_ = 0;
+    bool sampling_ = false;
 
     // The pass that is under way.
     PassShape shape_;

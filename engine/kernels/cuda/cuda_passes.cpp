@@ -71,6 +71,15 @@ Result<void> CudaBackend::prepare(const ModelConfig& config, std::int32_t) {
         restore_events_.push_back(machine_->new_event());
     bank_event_.assign(static_cast<std::size_t>(kv.banks), -1);
     tables_ = std::make_unique<PassTables>(*machine_, std::move(tables));
+    auto sampled = machine_->allocate(kLargestBucket * sizeof(TokenId), Use::kTables);
+    if (!sampled) return sampled.error();
+    sampled_ = std::move(sampled).value();
+    for (Drawn& drawn : drawn_) {
+        auto host = machine_->allocate_pinned(kLargestBucket * sizeof(TokenId));
+        if (!host) return host.error();
+        drawn.host = std::move(host).value();
+        if (drawn.arrived < 0) drawn.arrived = machine_->new_event();
+    }
     return machine_->finish();
 }
 
@@ -112,7 +121,10 @@ PassShape CudaBackend::begin_pass(const Pass& pass) {
     const std::vector<PageCopy> copies = tables_->fill(pass, padded, *slots_, moved);
     grow_ropes(positions, moved);
     reserve_results(moved);
-    if (moved) drop_graphs();
+    if (moved && !graphs_.empty()) {
+        fail_if(machine_->finish());  // One may be running.
+        drop_graphs();
+    }
     start_restores(copies);
     key_ = {padded, item_bucket_of(tables_->most_single())};
     // The first pass of all finds out what there is to allocate, and is not recorded. One that
@@ -185,6 +197,32 @@ float* CudaBackend::logits_of_pass(float*) {
     return reinterpret_cast<float*>(logits_.get());
 }
 
+void CudaBackend::sample_next(std::span<const SampleRow> rows,
+                              std::span<const std::int32_t> sources) {
+    CHECK(!sampling_ && rows.size() <= kLargestBucket && steps_drawn_ - steps_collected_ < 2);
+    tables_->sample_next(rows, sources);
+    sampling_ = true;
+}
+
+void CudaBackend::draw_tokens() {
+    Drawn& drawn = drawn_[steps_drawn_++ % 2];
+    drawn.rows = static_cast<std::size_t>(real_logit_rows_);
+    auto* tokens = reinterpret_cast<TokenId*>(sampled_.get());
+    launch(*machine_,
+           SampleKernel{logits_of_pass(nullptr), tables_->samples(), tokens, config_.vocab_size},
+           {real_logit_rows_, 1, 1, SampleKernel::kThreads / kWarp * 2 * sizeof(float)});
+    machine_->copy(drawn.host.get(), tokens, drawn.rows * sizeof(TokenId), Stream::kCompute);
+    machine_->record(drawn.arrived, Stream::kCompute);
+    sampling_ = false;
+}
+
+std::span<const TokenId> CudaBackend::collect_sampled() {
+    CHECK(steps_collected_ < steps_drawn_);
+    const Drawn& drawn = drawn_[steps_collected_++ % 2];
+    fail_if(machine_->wait_host(drawn.arrived));
+    return {reinterpret_cast<const TokenId*>(drawn.host.get()), drawn.rows};
+}
+
 void CudaBackend::end_pass(float* logits) {
     if (writes_behind_) {
         machine_->record(rows_written_, Stream::kWriteBehind);
@@ -200,6 +238,7 @@ void CudaBackend::end_pass(float* logits) {
     }
     machine_->record(ended_, Stream::kCompute);
     count_attention();
+    if (sampling_) return draw_tokens();
     const std::size_t floats =
         static_cast<std::size_t>(real_logit_rows_) * static_cast<std::size_t>(config_.vocab_size);
     if (floats > 0) machine_->copy(logits, logits_.get(), floats * sizeof(float), Stream::kCompute);

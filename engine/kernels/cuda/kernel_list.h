@@ -8,6 +8,7 @@
 #include "engine/kernels/cuda/gemm_kernels.h"
 #include "engine/kernels/cuda/hopper_gemm.h"
 #include "engine/kernels/cuda/machine.h"
+#include "engine/kernels/cuda/sample_kernels.h"
 
 namespace hearth::engine::cuda {
 
@@ -16,10 +17,10 @@ struct KernelList {
     static constexpr int kCount = sizeof...(K);
 };
 
-using RowKernels =
-    KernelList<QuantizeKernel<PlainRow>, QuantizeKernel<NormedRow>, QuantizeKernel<GatedRow>,
-               EmbedKernel, NormAddKernel, NormHeadsKernel, SoftCapKernel, GatherRowsKernel,
-               RopeQuantizeKernel, WriteBehindKernel, CopyPiecesKernel, CombineKernel>;
+using RowKernels = KernelList<QuantizeKernel<PlainRow>, QuantizeKernel<NormedRow>,
+                              QuantizeKernel<GatedRow>, EmbedKernel, NormAddKernel, NormHeadsKernel,
+                              SoftCapKernel, GatherRowsKernel, RopeQuantizeKernel,
+                              WriteBehindKernel, CopyPiecesKernel, CombineKernel, SampleKernel>;
 
 // Tiles of the matrix product by mma.sync: 128 tokens by 128 channels, and with swapped sides 64
 // channels by 8 to 64 tokens.

@@ -96,6 +96,19 @@ void PassTables::fill_rows(const Pass& pass, std::int32_t padded, bool& moved) {
     position_.set(position, uploads_, moved);
     pages_at_.set(pages_at, uploads_, moved);
     logit_rows_.set(logit_rows, uploads_, moved);
+    next_sources_.resize(position.size(), -1);
+    sources_.set(next_sources_, uploads_, moved);
+    next_sources_.clear();
+    if (next_samples_.empty()) return;
+    samples_.set(next_samples_, uploads_, moved);
+    next_samples_.clear();
+}
+
+void PassTables::sample_next(std::span<const SampleRow> rows,
+                             std::span<const std::int32_t> sources) {
+    CHECK(rows.size() == sources.size());
+    next_samples_.assign(rows.begin(), rows.end());
+    next_sources_.assign(sources.begin(), sources.end());
 }
 
 RowTables PassTables::rows() const {

@@ -7,6 +7,7 @@
 #include "engine/kernels/cuda/attend_plan.h"
 #include "engine/kernels/cuda/machine.h"
 #include "engine/kernels/cuda/page_slots.h"
+#include "engine/kernels/cuda/sample_kernels.h"
 
 namespace hearth::engine::cuda {
 
@@ -76,10 +77,14 @@ class PassTables {
     // pages first. True in `moved` if an address changed that graphs have recorded.
     std::vector<PageCopy> fill(const Pass& pass, std::int32_t padded, PageSlots& slots,
                                bool& moved);
+    // How the rows of the next pass that want logits draw tokens, and where theirs come from; after
+    // the pass that is under way it is as if nothing had been said.
+    void sample_next(std::span<const SampleRow> rows, std::span<const std::int32_t> sources);
 
     RowTables rows() const;
     const TokenId* tokens() const { return tokens_.data(); }
-    TokenId* tokens() { return tokens_.data(); }
+    const std::int32_t* sources() const { return sources_.data(); }
+    const SampleRow* samples() const { return samples_.data(); }
     const std::int32_t* logit_rows() const { return logit_rows_.data(); }
     const WindowTables& of_window(std::int32_t window) const;
     // The largest of the windows' counts, and the partial results that they need.
@@ -99,7 +104,10 @@ class PassTables {
     Uploads uploads_;
     std::vector<PlannedRun> runs_;
     DeviceArray<TokenId> tokens_;
-    DeviceArray<std::int32_t> position_, pages_at_, logit_rows_;
+    DeviceArray<std::int32_t> position_, pages_at_, logit_rows_, sources_;
+    DeviceArray<SampleRow> samples_;
+    std::vector<SampleRow> next_samples_;
+    std::vector<std::int32_t> next_sources_;
     DeviceArray<std::byte*> pages_, host_pages_;
     std::vector<WindowTables> windows_;
 };

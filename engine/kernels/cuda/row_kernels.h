@@ -168,13 +168,16 @@ struct QuantizeKernel {
 struct EmbedKernel {
     static constexpr int kThreads = 256;
     Matrix table;
-    const TokenId* tokens;  // On the device.
+    const TokenId* tokens;        // On the device,
+    const std::int32_t* sources;  // where this is -1; else what this row of the step before drew.
+    const TokenId* sampled;
     float* out;
     std::int32_t stride;
 
     template <class B>
     HEARTH_KERNEL void run(B& block) const {
-        const TokenId token = tokens[block.x];
+        const std::int32_t source = sources[block.x];
+        const TokenId token = source < 0 ? tokens[block.x] : sampled[source];
         const std::int8_t* q = table.q + std::ptrdiff_t{token} * table.width;
         const float scale = table.scale[token];
         float* to = out + std::ptrdiff_t{block.x} * stride;
