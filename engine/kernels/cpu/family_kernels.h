@@ -38,15 +38,6 @@ void geglu_quantize_row(const float* gate_up, std::int32_t stride, const QuantRo
     });
 }
 
-HEARTH_INLINE float inverse_rms(const float* x, std::int32_t width, float eps) {
-    Floats squares = splat(0.0f);
-    for (std::int32_t i = 0; i < width; i += kLanes) {
-        const Floats v = load_some(x + i, width - i);
-        squares = squares + v * v;
-    }
-    return 1.0f / __builtin_sqrtf(sum_lanes(squares) / static_cast<float>(width) + eps);
-}
-
 void norm_heads_row(const Backend::Norm& norm, std::int32_t heads, float* x) {
     for (std::int32_t h = 0; h < heads; ++h, x += norm.width) {
         const float inverse = inverse_rms(x, norm.width, norm.eps);

@@ -15,6 +15,7 @@ using namespace hearth::engine::cpu;  // NOLINT
 constexpr float kLog2E = 1.44269504f;
 // Rows whose largest value is below this are zero: 127 / absmax would overflow.
 constexpr float kAbsmaxMin = 1e-30f;
+constexpr std::int32_t kRmsLanes = 256;
 struct Scale {
     float scale, inverse;
 };
@@ -104,18 +105,30 @@ void quantize_row(const float* x, std::int32_t width, const QuantRows& out, std:
     quantize_row_of(width, out, row, scratch, [x](std::int32_t i) { return load(x + i); });
 }
 
+// 1 / sqrt(mean of squares + eps). The squares are summed in 256 lanes, every 32 of these by a
+// tree, and the eight sums in order: as a block of 256 threads does on a GPU, so that both have the
+// same bits.
+HEARTH_INLINE float inverse_rms(const float* x, std::int32_t width, float eps) {
+    constexpr std::size_t kSums = 16;
+    Floats squares[kSums];
+    for (Floats& s : squares) s = splat(0.0f);
+    for (std::int32_t i = 0; i < width; i += kRmsLanes)
+        unrolled<kSums>([&](std::size_t j) HEARTH_FLAT {
+            const std::int32_t at = i + static_cast<std::int32_t>(j) * kLanes;
+            if (at >= width) return;
+            const Floats v = load_some(x + at, width - at);
+            squares[j] = squares[j] + v * v;
+        });
+    float sum = sum_lanes(squares[0] + squares[1]);
+    for (std::size_t j = 2; j < kSums; j += 2) sum = sum + sum_lanes(squares[j] + squares[j + 1]);
+    return 1.0f / __builtin_sqrtf(sum / static_cast<float>(width) + eps);
+}
+
 void norm_quantize_row(const Backend::Norm& norm, const float* x, const QuantRows& out,
                        std::int32_t row, float* scratch) {
-    Floats squares = splat(0.0f);
-    for (std::int32_t i = 0; i < norm.stride; i += kLanes) {
-        const Floats v = load(x + i);
-        squares = squares + v * v;
-    }
-    const float mean = sum_lanes(squares) / static_cast<float>(norm.width);
-    const float inverse_rms = 1.0f / __builtin_sqrtf(mean + norm.eps);
-    quantize_row_of(norm.stride, out, row, scratch, [&](std::int32_t i) {
-        return load(x + i) * inverse_rms * load(norm.gamma + i);
-    });
+    const float inverse = inverse_rms(x, norm.width, norm.eps);
+    quantize_row_of(norm.stride, out, row, scratch,
+                    [&](std::int32_t i) { return load(x + i) * inverse * load(norm.gamma + i); });
 }
 
 void swiglu_quantize_row(const float* gate_up, std::int32_t stride, const QuantRows& out,

@@ -255,7 +255,7 @@ void CudaBackend::count_attention() {
         const double products = 2.0 * static_cast<double>(tables_->keys_attended(layer.window)) *
                                 config_.heads * config_.head_dim;
         figures_.byte_products += products;
-        figures_.half_products += products;
+        figures_.half_products += 2 * products;  // Both halves of the probabilities.
     }
 }
 

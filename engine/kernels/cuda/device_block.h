@@ -108,6 +108,12 @@ struct DeviceBlock {
         const __half2 h = __floats2half2_rn(low, high);
         return *reinterpret_cast<const std::uint32_t*>(&h);
     }
+    __device__ static __forceinline__ float low_half(std::uint32_t word) {
+        return __low2float(*reinterpret_cast<const __half2*>(&word));
+    }
+    __device__ static __forceinline__ float high_half(std::uint32_t word) {
+        return __high2float(*reinterpret_cast<const __half2*>(&word));
+    }
     // Bytes kOdd and 2 + kOdd of a word, signed, as half precision: 1024 + (byte + 128) is spelled
     // by its bits, and 1152 taken off again.
     template <int kOdd>

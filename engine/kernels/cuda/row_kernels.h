@@ -10,6 +10,25 @@ namespace hearth::engine::cuda {
 constexpr float kLog2E = 1.44269504f;
 constexpr float kAbsmaxMin = 1e-30f;  // Rows whose largest value is below it are zero.
 
+// 2^x to the bit as engine/kernels/cpu/lanes.h has it. (Attention takes the instruction, which is
+// near: it needs too many of them.)
+HEARTH_KERNEL float exp2_same(float x) {
+    const float clamped = fmaxf(fminf(x, 127.0f), -126.0f);
+    const float whole = rintf(clamped), f = clamped - whole;
+    float p = 1.5252734e-05f;
+    p = p * f + 1.5403530e-04f;
+    p = p * f + 1.3333558e-03f;
+    p = p * f + 9.6181291e-03f;
+    p = p * f + 5.5504109e-02f;
+    p = p * f + 2.4022651e-01f;
+    p = p * f + 6.9314718e-01f;
+    p = p * f + 1.0f;
+    const std::int32_t bits = (static_cast<std::int32_t>(whole) + 127) * (1 << 23);
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    return clamped > -126.0f ? p * scale : 0.0f;
+}
+
 // A weight matrix on the device: rotated int8 as rotate_row() makes it, row-major.
 struct Matrix {
     const std::int8_t* q = nullptr;  // [rows][width], 128-byte aligned
@@ -51,12 +70,15 @@ struct PlainRow {
     HEARTH_KERNEL void prepare(B&, int, Own<B, float>&, float*) const {}
 };
 
+// By blocks of 256 threads: as engine/kernels/cpu/row_kernels.h sums, to the bit.
+constexpr int kRmsLanes = 256;
 template <class B>
 HEARTH_KERNEL void inverse_rms(B& block, const float* x, int width, float eps, Own<B, float>& out,
                                float* shared) {
+    static_assert(B::kThreads == kRmsLanes);
     block.each([&](int t) {
         float squares = 0.0f;
-        for (int i = t; i < width; i += B::kThreads) squares = squares + x[i] * x[i];
+        for (int i = t; i < width; i += kRmsLanes) squares = squares + x[i] * x[i];
         out[t] = squares;
     });
     block_sum<B, float>(block, out, shared);
@@ -87,7 +109,7 @@ struct GatedRow {
         const float gate = at[0];
         const float u =
             gelu ? (gate + gate * gate * gate * 0.044715f) * -2.30220819f : gate * -kLog2E;
-        return gate / (exp2f(u) + 1.0f) * at[stride];
+        return gate / (exp2_same(u) + 1.0f) * at[stride];
     }
     template <class B>
     HEARTH_KERNEL void prepare(B&, int, Own<B, float>&, float*) const {}
@@ -230,20 +252,25 @@ struct NormHeadsKernel {
     template <class B>
     HEARTH_KERNEL void run(B& block) const {
         constexpr int kWarps = kThreads / kWarp;
-        Own<B, float> squares;
+        Own<B, float> squares, sum;
         for (int first = 0; first < heads; first += kWarps) {
-            block.each([&](int t) {
-                squares[t] = 0.0f;
-                const float* from = head_of(block.x, first + t / kWarp);
-                if (from == nullptr) return;
-                for (int i = t % kWarp; i < norm.width; i += kWarp)
-                    squares[t] = squares[t] + from[i] * from[i];
-            });
-            warp_sum<kWarp / 2, 0, B, float>(block, squares);
+            block.each([&](int t) { sum[t] = 0.0f; });
+            // In the order of inverse_rms(), a warp in the place of eight.
+            for (int part = 0; part < kRmsLanes && part < norm.width; part += kWarp) {
+                block.each([&](int t) {
+                    squares[t] = 0.0f;
+                    const float* from = head_of(block.x, first + t / kWarp);
+                    if (from == nullptr) return;
+                    for (int i = part + t % kWarp; i < norm.width; i += kRmsLanes)
+                        squares[t] = squares[t] + from[i] * from[i];
+                });
+                warp_sum<kWarp / 2, 0, B, float>(block, squares);
+                block.each([&](int t) { sum[t] = sum[t] + squares[t]; });
+            }
             block.each([&](int t) {
                 float* to = head_of(block.x, first + t / kWarp);
                 if (to == nullptr) return;
-                const float mean = squares[t] / static_cast<float>(norm.width);
+                const float mean = sum[t] / static_cast<float>(norm.width);
                 const float inverse = 1.0f / sqrtf(mean + norm.eps);
                 for (int i = t % kWarp; i < norm.width; i += kWarp)
                     to[i] = to[i] * inverse * norm.gamma[i];
@@ -261,7 +288,7 @@ struct NormHeadsKernel {
 // tanh(z) = 1 - 2 / (1 + e^2z); cap * tanh(x / cap).
 HEARTH_KERNEL float soft_capped(float cap, float x) {
     constexpr float kTwoLog2E = 2.88539008f;
-    return cap * (1.0f - 2.0f / (exp2f(x * (1.0f / cap) * kTwoLog2E) + 1.0f));
+    return cap * (1.0f - 2.0f / (exp2_same(x * (1.0f / cap) * kTwoLog2E) + 1.0f));
 }
 
 struct SoftCapKernel {

@@ -218,6 +218,12 @@ struct HostBlock {
     static std::uint32_t pack_halves(float low, float high) {
         return half_bits(low) | static_cast<std::uint32_t>(half_bits(high)) << 16;
     }
+    static float low_half(std::uint32_t word) {
+        return from_half_bits(static_cast<std::uint16_t>(word & 0xffffu));
+    }
+    static float high_half(std::uint32_t word) {
+        return from_half_bits(static_cast<std::uint16_t>(word >> 16));
+    }
     template <int kOdd>
     static std::uint32_t halves_of_bytes(std::uint32_t word) {
         return pack_halves(static_cast<float>(byte_of(word, kOdd)),
