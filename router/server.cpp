@@ -9,6 +9,7 @@
 #include "router/core.h"
 #include "router/members/loops.h"
 #include "router/relay/account.h"
+#include "router/relay/kept_responses.h"
 #include "router/relay/models.h"
 #include "router/relay/refusal.h"
 #include "router/relay/turn.h"
@@ -22,10 +23,12 @@ struct Path {
     Endpoint endpoint;
 };
 constexpr std::string_view kModelPrefix = "/v1/models/";
-constexpr std::array<Path, 7> kPaths = {{
+constexpr std::string_view kKeptResponse = "/v1/responses/{id}";
+constexpr std::array<Path, 8> kPaths = {{
     {"/v1/chat/completions", "POST", Endpoint::kChatCompletions},
     {"/v1/completions", "POST", Endpoint::kCompletions},
     {"/v1/responses", "POST", Endpoint::kResponses},
+    {kKeptResponse, "GET", Endpoint::kResponses},
     {"/v1/models", "GET", Endpoint::kModels},
     {"/health", "GET", Endpoint::kOther},
     {"/ready", "GET", Endpoint::kOther},
@@ -48,7 +51,12 @@ ServerLimits limits_of(const RouterConfig& config) {
 
 // HEAD is GET without the body, which the server leaves out (RFC 9110 section 9.3.2).
 bool takes(const Path& path, std::string_view method) {
-    return method == path.method || (method == "HEAD" && path.method == "GET");
+    return method == path.method || (method == "HEAD" && path.method == "GET") ||
+           (method == "DELETE" && path.path == kKeptResponse);
+}
+
+std::string methods_of(const Path& path) {
+    return std::string(path.method) + (path.path == kKeptResponse ? ", DELETE" : "");
 }
 
 bool ready(const RouterCore& core) {
@@ -104,13 +112,14 @@ Task<void> serve_other(std::shared_ptr<RouterCore> core, ServerExchange& exchang
         co_await refuse(exchange, std::move(refusal), facts.request_id);
     } else if (!takes(*known, head.method)) {
         facts.status = 405;
-        const Refusal refusal{405, "method_not_allowed",
-                              "this path takes " + std::string(known->method)};
+        const Refusal refusal{405, "method_not_allowed", "this path takes " + methods_of(*known)};
         HeaderList headers{{"content-type", "application/json"},
-                           {"allow", std::string(known->method)},
+                           {"allow", methods_of(*known)},
                            {"x-request-id", facts.request_id}};
         const std::string body = refusal_body(refusal);
         (void)co_await exchange.respond(405, std::move(headers), body);
+    } else if (known->path == kKeptResponse) {
+        co_await serve_kept_response(core, exchange, facts.request_id, facts.status);
     } else {
         std::string_view wanted;
         if (head.path.starts_with(kModelPrefix)) wanted = head.path.substr(kModelPrefix.size());
@@ -123,6 +132,7 @@ Task<void> route(std::shared_ptr<RouterCore> core, ServerExchange& exchange) {
     const RequestHead& head = exchange.head();
     std::string_view wanted = head.path;
     if (wanted.starts_with(kModelPrefix) && wanted != kModelPrefix) wanted = "/v1/models";
+    if (!kept_response_in(wanted).empty()) wanted = kKeptResponse;
     const Path* known = nullptr;
     for (const Path& path : kPaths)
         if (path.path == wanted) known = &path;

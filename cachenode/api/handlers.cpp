@@ -7,6 +7,7 @@
 #include <array>
 #include <utility>
 
+#include "cachenode/api/kept_codec.h"
 #include "cachenode/api/turn_handler.h"
 
 namespace hearth {
@@ -71,7 +72,55 @@ std::string status_body(std::string_view status, const std::string& node_id) {
     return "{\"status\":\"" + std::string(status) + "\",\"node\":\"" + node_id + "\"}";
 }
 
+// The id of a path that is about one kept response; empty for others.
+std::string_view response_in(std::string_view path) {
+    constexpr std::string_view kFront = "/v1/responses/";
+    if (!path.starts_with(kFront)) return {};
+    const std::string_view id = path.substr(kFront.size());
+    return id.find('/') == std::string_view::npos ? id : std::string_view();
+}
+
+ApiError unknown_response(std::string_view id) {
+    ApiError error;
+    error.status = 404;
+    error.code = "response_not_found";
+    error.message = "Response with id '" + std::string(id) + "' not found.";
+    return error;
+}
+
+bool asks_for_events(std::string_view query) {
+    return ('&' + std::string(query) + '&').find("&stream=true&") != std::string::npos;
+}
+
 }  // namespace
+
+Api::Api(ApiOptions options, ApiParts parts) : context_(std::move(options), std::move(parts)) {
+    // Only route() calls what calls these; what the migrator has goes with ~Api().
+    if (context_.parts.peers) {
+        context_.parts.peers->on_erase(
+            [this](const SessionKey& session) { context_.responses.erase(session); });
+        context_.parts.peers->on_kept(kept_texts());
+    }
+    if (context_.parts.migrator) context_.parts.migrator->on_kept(kept_texts());
+}
+
+Api::~Api() {
+    if (context_.parts.migrator) context_.parts.migrator->on_kept({});
+}
+
+KeptTexts Api::kept_texts() {
+    ResponseStore& kept = context_.responses;
+    KeptTexts out;
+    out.newer = [&kept](const SessionKey& key, const std::string& salt, std::uint64_t after) {
+        const ResponseStore::Batch batch = kept.newer(salt, key, after);
+        return KeptTexts::Batch{kept_text(batch), batch.last};
+    };
+    out.take = [&kept](const SessionKey& key, const std::string& salt, std::string_view text) {
+        return keep_text(text, key, salt, kept);
+    };
+    out.sessions = [&kept] { return kept.sessions(); };
+    return out;
+}
 
 HttpHandler Api::handler(std::shared_ptr<Api> api) {
     return [api](ServerExchange& exchange) { return handle(api, exchange); };
@@ -87,6 +136,7 @@ Task<void> Api::route(ServerExchange& exchange) {
     const bool get = method == "GET" || method == "HEAD";
     const bool get_path = holds(kGetPaths, path) || names_one_model(path);
     const bool post_path = holds(kTurnPaths, path) || holds(kInspectPaths, path);
+    const std::string_view response = response_in(path);
     if (context_.parts.peers && PeerApi::owns(path)) {
         co_await context_.parts.peers->serve(exchange, context_.state == NodeState::kReady);
     } else if (get && get_path) {
@@ -99,8 +149,11 @@ Task<void> Api::route(ServerExchange& exchange) {
         if (path == "/v1/responses") endpoint = Endpoint::kResponse;
         TurnHandler turn(context_, exchange, endpoint);
         co_await turn.serve();
-    } else if (get_path || post_path) {
-        const std::string_view allowed = post_path ? "POST" : "GET, HEAD";
+    } else if (!response.empty() && (get || method == "DELETE")) {
+        co_await serve_kept(exchange, response);
+    } else if (get_path || post_path || !response.empty()) {
+        std::string_view allowed = post_path ? "POST" : "GET, HEAD";
+        if (!response.empty()) allowed = "GET, HEAD, DELETE";
         HeaderList fields = context_.headers("application/json", {});
         fields.emplace_back("allow", allowed);
         const std::string body = wrong_method(method, allowed).body();
@@ -114,6 +167,31 @@ Task<void> Api::route(ServerExchange& exchange) {
 Task<void> Api::answer(ServerExchange& exchange, int status, std::string body) {
     const HeaderList fields = context_.headers("application/json", {});
     (void)co_await exchange.respond(status, fields, body);
+}
+
+// One response that is kept here, to be shown or forgotten. KV goes its own ways.
+Task<void> Api::serve_kept(ServerExchange& exchange, std::string_view id) {
+    const RequestHead& head = exchange.head();
+    TurnHeaders headers;
+    std::optional<ApiError> error = read_turn_headers(head, headers);
+    const std::string own(id);
+    std::string body;
+    if (!error && asks_for_events(head.query))
+        error = invalid_field("stream", "unsupported_value", "A past response has no stream.");
+    if (!error && head.method == "DELETE") {
+        if (context_.responses.erase(headers.salt, own))
+            body = "{\"id\":\"" + own + "\",\"object\":\"response\",\"deleted\":true}";
+    } else if (!error) {
+        const KeptResponse* kept = context_.responses.find(headers.salt, own);
+        if (kept != nullptr) body = kept->answer;
+    }
+    if (!error && body.empty()) error = unknown_response(id);
+    if (error) {
+        co_await context_.fail(exchange, *error, headers.request_id);
+        co_return;
+    }
+    const HeaderList fields = context_.headers("application/json", headers.request_id);
+    (void)co_await exchange.respond(200, fields, body);
 }
 
 Task<void> Api::serve_get(ServerExchange& exchange, std::string_view path) {

@@ -13,12 +13,8 @@ namespace hearth {
 // server that made it.
 class Api {
   public:
-    Api(ApiOptions options, ApiParts parts) : context_(std::move(options), std::move(parts)) {
-        if (!context_.parts.peers) return;
-        // Only route() calls what calls this.
-        context_.parts.peers->on_erase(
-            [this](const SessionKey& session) { context_.responses.erase(session); });
-    }
+    Api(ApiOptions options, ApiParts parts);
+    ~Api();
 
     static HttpHandler handler(std::shared_ptr<Api> api);
 
@@ -30,6 +26,8 @@ class Api {
     static Task<void> handle(std::shared_ptr<Api> self, ServerExchange& exchange);
     Task<void> route(ServerExchange& exchange);
     Task<void> serve_get(ServerExchange& exchange, std::string_view path);
+    Task<void> serve_kept(ServerExchange& exchange, std::string_view id);
+    KeptTexts kept_texts();
     Task<void> inspect(ServerExchange& exchange, std::string_view path);
     std::optional<ApiError> inspected(std::string_view path, std::string_view body,
                                       std::string& out) const;

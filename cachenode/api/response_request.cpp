@@ -164,7 +164,7 @@ void keep_shown(const json::object& body, json::object& out) {
 }
 
 ApiError unknown_previous(const std::string& id) {
-    ApiError error = invalid_field("previous_response_id", "previous_response_not_found",
+    ApiError error = invalid_field("previous_response_id", std::string(kPreviousNotFound),
                                    "Previous response with id '" + id + "' not found.");
     error.status = 404;
     return error;

@@ -32,6 +32,9 @@ struct ResponseRequest {
     boost::json::object shown;  // Settings that the answer repeats, as they were given.
 };
 
+// Code of the 404 about a previous response.
+constexpr std::string_view kPreviousNotFound = "previous_response_not_found";
+
 // What is kept of the response `id`; null if nothing.
 using FindDialogue = std::function<const Dialogue*(const std::string& id)>;
 

@@ -26,13 +26,22 @@ std::size_t bytes_of(const Dialogue& dialogue) {
 
 }  // namespace
 
-const Dialogue* ResponseStore::find(const std::string& salt, const std::string& id) {
+const KeptResponse* ResponseStore::find(const std::string& salt, const std::string& id) {
     const auto tenant = tenants_.find(salt);
     if (tenant == tenants_.end()) return nullptr;
     const auto found = tenant->second.by_id.find(id);
     if (found == tenant->second.by_id.end()) return nullptr;
     order_.splice(order_.end(), order_, found->second);
-    return &found->second->dialogue;
+    return &found->second->response;
+}
+
+bool ResponseStore::erase(const std::string& salt, const std::string& id) {
+    const auto tenant = tenants_.find(salt);
+    if (tenant == tenants_.end()) return false;
+    const auto found = tenant->second.by_id.find(id);
+    if (found == tenant->second.by_id.end()) return false;
+    drop(found->second);
+    return true;
 }
 
 void ResponseStore::drop(Place place) {
@@ -53,10 +62,12 @@ void ResponseStore::erase(const SessionKey& session) {
     }
 }
 
-void ResponseStore::keep(const std::string& salt, const std::string& id, Dialogue dialogue) {
-    const std::size_t bytes = bytes_of(dialogue) + sizeof(Kept) + salt.size() + id.size();
+void ResponseStore::keep(const std::string& salt, const std::string& id, KeptResponse response) {
+    erase(salt, id);
+    const std::size_t bytes = bytes_of(response.dialogue) + response.answer.size() + sizeof(Kept) +
+                              salt.size() + id.size();
     if (bytes > limits_.bytes / kShare || limits_.count == 0) return;
-    order_.push_back({salt, id, std::move(dialogue), bytes});
+    order_.push_back({salt, id, std::move(response), bytes, ++numbers_});
     used_.bytes += bytes;
     ++used_.count;
     Tenant& own = tenants_[salt];
@@ -68,6 +79,43 @@ void ResponseStore::keep(const std::string& salt, const std::string& id, Dialogu
            own.bytes > limits_.bytes / kShare)
         drop(std::find_if(order_.begin(), order_.end(), is_own));
     while (used_.count > limits_.count || used_.bytes > limits_.bytes) drop(order_.begin());
+}
+
+ResponseStore::Batch ResponseStore::newer(const std::string& salt, const SessionKey& session,
+                                          std::uint64_t after) const {
+    Batch out;
+    const auto tenant = tenants_.find(salt);
+    if (tenant == tenants_.end()) return out;
+    // Ids begin with their session, so those of one stand together.
+    const std::map<std::string, Place>& ids = tenant->second.by_id;
+    const std::string first = response_id(session, 0);
+    std::vector<Place> found;
+    for (auto at = ids.lower_bound(first);
+         at != ids.end() && session_of_response(at->first) == session; ++at)
+        if (at->second->number > after) found.push_back(at->second);
+    std::sort(found.begin(), found.end(),
+              [](const Place& a, const Place& b) { return a->number < b->number; });
+    std::size_t bytes = 0;
+    for (const Place& place : found) {
+        bytes += place->bytes;
+        if (!out.responses.empty() && bytes > kBatchBytes) break;
+        out.responses.emplace_back(place->id, &place->response);
+        out.last = place->number;
+    }
+    return out;
+}
+
+std::vector<std::pair<SessionKey, std::string>> ResponseStore::sessions() const {
+    std::vector<std::pair<SessionKey, std::string>> out;
+    for (const auto& [salt, tenant] : tenants_) {
+        std::optional<SessionKey> last;
+        for (const auto& [id, place] : tenant.by_id) {
+            const auto session = session_of_response(id);
+            if (session && session != last) out.emplace_back(*session, salt);
+            last = session;
+        }
+    }
+    return out;
 }
 
 }  // namespace hearth

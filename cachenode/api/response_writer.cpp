@@ -166,8 +166,9 @@ std::string ResponseWriter::finish_chunk(FinishReason finish, std::size_t) {
 
 std::string ResponseWriter::end(const TurnUsage& usage) {
     const bool is_cut = finish_ == FinishReason::kLength;
-    return event(is_cut ? "response.incomplete" : "response.completed",
-                 {{"response", response(is_cut ? "incomplete" : "completed", &usage)}});
+    const json::object last = response(is_cut ? "incomplete" : "completed", &usage);
+    answer_ = json::serialize(last);
+    return event(is_cut ? "response.incomplete" : "response.completed", {{"response", last}});
 }
 
 std::string ResponseWriter::failure(const ApiError& error) {
@@ -188,7 +189,8 @@ std::string ResponseWriter::whole(std::span<const Choice> choices, const TurnUsa
     const std::string_view status = is_cut ? "incomplete" : "completed";
     if (!text_.empty() || choice.calls.empty()) output_.push_back(message_item(status));
     for (const MadeCall& call : choice.calls) output_.push_back(call_item(call, "completed"));
-    return json::serialize(response(status, &usage));
+    answer_ = json::serialize(response(status, &usage));
+    return answer_;
 }
 
 }  // namespace hearth

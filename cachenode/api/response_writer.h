@@ -35,6 +35,9 @@ class ResponseWriter final : public AnswerWriter {
     std::string failure(const ApiError& error) override;
     std::string whole(std::span<const Choice> choices, const TurnUsage& usage) override;
 
+    // The whole response, which end() or whole() has written.
+    const std::string& answer() const { return answer_; }
+
   private:
     std::string event(std::string_view type, boost::json::object fields);
     std::string open_message();
@@ -52,6 +55,7 @@ class ResponseWriter final : public AnswerWriter {
     std::string text_;             // Of the message.
     boost::json::array logprobs_;  // Likewise, if asked for.
     FinishReason finish_ = FinishReason::kStop;
+    std::string answer_;
 };
 
 }  // namespace hearth

@@ -72,6 +72,10 @@ Task<void> TurnHandler::serve() {
         RequestBody body(context_.bodies);
         const Result<void> read = co_await body.read(exchange_, limit);
         if (read.ok()) error = open_body(body.text());
+        if (!missing_previous_.empty()) {
+            const bool has_come = co_await fetch_previous();
+            if (has_come) error = open_body(body.text());
+        }
         if (!read.ok()) error = body_error(read.error(), limit);
     }
     if (!error) error = co_await admit();
@@ -478,7 +482,6 @@ void TurnHandler::end_choice(const TurnEvent& event) {
     choice.finish = event.finish;
     if (!choice.calls.empty() && event.finish == FinishReason::kStop)
         choice.finish = FinishReason::kToolCalls;
-    keep_response(choice);
 }
 
 std::string TurnHandler::last_events(const TurnEvent& event) {
@@ -497,6 +500,7 @@ std::string TurnHandler::last_events(const TurnEvent& event) {
     end_choice(event);
     out += writer_->finish_chunk(choices_[event.choice].finish, event.choice);
     if (ended_ == choices_.size()) out += writer_->end(usage_);
+    keep_response(choices_.front());
     return out;
 }
 
@@ -528,6 +532,7 @@ Task<bool> TurnHandler::take_whole(const std::vector<TurnEvent>& events) {
         HeaderList fields = context_.headers(kJson, headers_.request_id);
         add_headers(fields);
         const std::string body = writer_->whole(choices_, usage_);
+        keep_response(choices_.front());
         (void)co_await exchange_.respond(200, fields, body);
         co_return false;
     }

@@ -12,6 +12,7 @@
 #include "cachenode/api/chat_request.h"
 #include "cachenode/api/continued_turn.h"
 #include "cachenode/api/response_request.h"
+#include "cachenode/api/response_writer.h"
 #include "cachenode/api/turn_headers.h"
 #include "cachenode/api/turn_stream.h"
 
@@ -43,6 +44,7 @@ class TurnHandler {
     std::optional<ApiError> prepare(std::string_view body);
     std::optional<ApiError> prepare_chat(ChatRequest& request);
     std::optional<ApiError> prepare_response(std::string_view body);
+    Task<bool> fetch_previous();
     std::unique_ptr<AnswerWriter> response_writer(bool logprobs);
     void keep_response(const Choice& choice);
     const char* prompt_param() const;
@@ -82,13 +84,15 @@ class TurnHandler {
     TurnUsage usage_;  // Of all that have ended.
     std::vector<std::string> ignored_;
     // Of /v1/responses: what is kept when the turn has ended.
-    struct KeptResponse {
+    struct PendingResponse {
         std::string id;
         bool store = true;
         boost::json::object shown;
-        Dialogue dialogue;  // Without instructions and reply.
+        Dialogue dialogue;                       // Without instructions and reply.
+        const ResponseWriter* writer = nullptr;  // writer_, as what it is.
     };
-    std::optional<KeptResponse> response_;
+    std::optional<PendingResponse> response_;
+    std::string missing_previous_;     // Id of a response that is not kept here; empty = none.
     std::vector<CallReader> readers_;  // Of each choice; none unless tools were offered.
 };
 

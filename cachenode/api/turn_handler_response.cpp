@@ -2,7 +2,6 @@
 // one.
 #include <utility>
 
-#include "cachenode/api/response_writer.h"
 #include "cachenode/api/turn_handler.h"
 #include "common/wire/response_id.h"
 
@@ -11,10 +10,14 @@ namespace hearth {
 std::optional<ApiError> TurnHandler::prepare_response(std::string_view body) {
     ResponseRequest request;
     const auto find = [this](const std::string& id) {
-        return context_.responses.find(headers_.salt, id);
+        const KeptResponse* kept = context_.responses.find(headers_.salt, id);
+        return kept != nullptr ? &kept->dialogue : nullptr;
     };
     const std::int32_t vocabulary = context_.parts.prompts->tokenizer().size();
-    if (auto error = parse_response_request(body, vocabulary, find, request)) return error;
+    if (auto error = parse_response_request(body, vocabulary, find, request)) {
+        if (error->code == kPreviousNotFound) missing_previous_ = request.previous_id;
+        return error;
+    }
     if (auto error = context_.check_model(request.model)) return error;
     // Behind a router its key is the id's too; without one the id alone tells the session.
     if (!headers_.session) headers_.session = session_of_response(request.previous_id);
@@ -35,6 +38,23 @@ std::optional<ApiError> TurnHandler::prepare_response(std::string_view body) {
     return prepare_chat(chat);
 }
 
+// Kept responses travel with their session's KV; who has not got them yet asks for them. False: no
+// other node has it either.
+Task<bool> TurnHandler::fetch_previous() {
+    const std::string id = std::exchange(missing_previous_, {});
+    const auto session = session_of_response(id);
+    const auto& migrator = context_.parts.migrator;
+    if (!session || !migrator) co_return false;
+    std::string holder;
+    auto record = co_await context_.parts.store->find_session(*session);
+    if (record && record->has_value()) holder = (*record)->node_id;
+    const std::string salt = headers_.salt;
+    ResponseStore& kept = context_.responses;
+    const std::function<bool()> is_here = [&] { return kept.find(salt, id) != nullptr; };
+    const bool found = co_await migrator->fetch_kept(*session, salt, holder, is_here);
+    co_return found;
+}
+
 // The settings of an answer, in the shape of its endpoint.
 std::unique_ptr<AnswerWriter> TurnHandler::response_writer(bool logprobs) {
     ResponseFacts head;
@@ -44,7 +64,10 @@ std::unique_ptr<AnswerWriter> TurnHandler::response_writer(bool logprobs) {
     head.store = response_->store;
     head.logprobs = logprobs;
     head.shown = std::move(response_->shown);
-    return std::make_unique<ResponseWriter>(std::move(head), context_.parts.prompts->tokenizer());
+    auto writer =
+        std::make_unique<ResponseWriter>(std::move(head), context_.parts.prompts->tokenizer());
+    response_->writer = writer.get();
+    return writer;
 }
 
 // Before the last byte is sent, so that who has read it can go on from here.
@@ -58,7 +81,8 @@ void TurnHandler::keep_response(const Choice& choice) {
         response_->dialogue.call_ids.push_back(made.id);
     }
     response_->dialogue.messages.push_back(std::move(reply));
-    context_.responses.keep(headers_.salt, response_->id, std::move(response_->dialogue));
+    context_.responses.keep(headers_.salt, response_->id,
+                            {std::move(response_->dialogue), response_->writer->answer()});
 }
 
 }  // namespace hearth

@@ -27,6 +27,11 @@ Error refused(int status) {
     return make_error(ErrorCode::kUnsupported, text);
 }
 
+Error no_secret() {
+    return make_error(ErrorCode::kUnsupported,
+                      "fleet_secret: is required to speak to nodes on other machines");
+}
+
 }  // namespace
 
 FrameWriter::FrameWriter(const HeldSession& held, std::size_t page_bytes)
@@ -90,9 +95,7 @@ std::chrono::milliseconds HttpTransport::left(MonotonicNs deadline) const {
 }
 
 Task<Result<std::unique_ptr<ClientExchange>>> HttpTransport::open(std::string peer) {
-    if (credentials_.secret.empty() && !is_loopback(peer))
-        co_return make_error(ErrorCode::kUnsupported,
-                             "fleet_secret: is required to speak to nodes on other machines");
+    if (credentials_.secret.empty() && !is_loopback(peer)) co_return no_secret();
     co_return co_await client_.open(peer);
 }
 
@@ -186,6 +189,43 @@ Task<Result<PushAnswer>> HttpTransport::push(std::string peer, const HeldSession
         if (!rest || rest->empty()) break;
     }
     co_return out;
+}
+
+Result<HeaderList> HttpTransport::kept_fields(const Keeper& other) const {
+    if (credentials_.secret.empty() && !is_loopback(other.peer)) return no_secret();
+    HeaderList out;
+    if (!credentials_.secret.empty()) out.emplace_back(kFleetSecretHeader, credentials_.secret);
+    if (!other.salt.empty()) out.emplace_back(header::kTenant, other.salt);
+    return out;
+}
+
+Task<Result<KeptTexts::Batch>> HttpTransport::pull_kept(Keeper from, std::uint64_t after,
+                                                        std::chrono::milliseconds timeout) {
+    Result<HeaderList> said = kept_fields(from);
+    if (!said) co_return said.error();
+    said->emplace_back(kKeptHeader, std::to_string(after));
+    const std::string target = std::string(kPeerKept) + from.key.hex();
+    auto answer = co_await client_.call(from.peer, "GET", target, *said, {}, timeout);
+    if (!answer) co_return answer.error();
+    if (answer->status != 200) co_return refused(answer->status);
+    KeptTexts::Batch out{std::move(answer->body), 0};
+    std::int64_t last = -1;
+    for (const auto& [name, value] : answer->headers)
+        if (equals_ignore_case(name, kKeptHeader)) last = number_in(value);
+    if (last < 0) co_return make_error(ErrorCode::kCorrupt, "the peer's answer has no number");
+    out.last = static_cast<std::uint64_t>(last);
+    co_return out;
+}
+
+Task<Result<void>> HttpTransport::push_kept(Keeper to, std::string text,
+                                            std::chrono::milliseconds timeout) {
+    const Result<HeaderList> said = kept_fields(to);
+    if (!said) co_return said.error();
+    const std::string target = std::string(kPeerKept) + to.key.hex();
+    const auto answer = co_await client_.call(to.peer, "POST", target, *said, text, timeout);
+    if (!answer) co_return answer.error();
+    if (answer->status != 200) co_return refused(answer->status);
+    co_return Result<void>();
 }
 
 }  // namespace hearth

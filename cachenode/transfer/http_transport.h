@@ -13,6 +13,9 @@ namespace hearth {
 // Internal paths and fields; routers never forward either.
 constexpr std::string_view kPeerSessions = "/internal/v1/kv/sessions/";  // + 32 hex digits.
 constexpr std::string_view kPeerPages = "/internal/v1/kv/pages/";        // The same; POST.
+constexpr std::string_view kPeerKept = "/internal/v1/responses/";        // GET and POST.
+constexpr std::string_view kKeptHeader = "hearth-kept";  // KeptTexts::Batch::last, or `after`.
+constexpr std::size_t kKeptBytesMax = 16 << 20;          // Of the body of either.
 constexpr std::string_view kFormatHeader = "hearth-kv-format";  // wire_format() of the asker.
 constexpr std::string_view kOwnerHeader = "hearth-kv-owner";    // "1": take the session over.
 constexpr std::string_view kStoredHeader = "hearth-kv-stored";  // PushAnswer, in a 200 ...
@@ -60,8 +63,13 @@ class HttpTransport final : public Transport {
                             std::chrono::milliseconds timeout) override;
     Task<Result<PushAnswer>> push(std::string peer, const HeldSession& held, bool owner,
                                   std::chrono::milliseconds timeout) override;
+    Task<Result<KeptTexts::Batch>> pull_kept(Keeper from, std::uint64_t after,
+                                             std::chrono::milliseconds timeout) override;
+    Task<Result<void>> push_kept(Keeper to, std::string text,
+                                 std::chrono::milliseconds timeout) override;
 
   private:
+    Result<HeaderList> kept_fields(const Keeper& other) const;
     Task<Result<std::unique_ptr<ClientExchange>>> open(std::string peer);
     std::vector<HeaderField> fields() const;
     std::chrono::milliseconds left(MonotonicNs deadline) const;

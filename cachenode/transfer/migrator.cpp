@@ -56,6 +56,10 @@ class Migrator::Core {
     static Task<void> copy(Self self, SessionKey key, std::string salt);
     static Task<Result<PushAnswer>> give(Self self, NodeRecord heir,
                                          std::shared_ptr<HeldSession> held, bool owner);
+    static Task<void> give_kept(Self self, NodeRecord heir, SessionKey key, std::string salt);
+    static Task<void> hand_off_kept(Self self, MonotonicNs deadline);
+    static Task<bool> fetch_kept(Self self, SessionKey key, std::string salt, std::string holder,
+                                 std::function<bool()> is_here);
     static Task<void> drain_loop(Self self);
     // Returns how many sessions have gone.
     static Task<std::int64_t> hand_off(Self self, MonotonicNs deadline, bool by_operator);
@@ -70,13 +74,16 @@ class Migrator::Core {
         MonotonicNs since = 0;
     };
     struct Copy {
-        std::string generation;  // Of the heir's node.
-        std::int64_t pages = 0;  // Whole ones, of the session, that were put there.
+        std::string generation;    // Of the heir's node.
+        std::int64_t pages = 0;    // Whole ones, of the session, that were put there.
+        std::string kept_by = {};  // The generation that has what is kept beside KV ...
+        std::uint64_t kept = 0;    // ... up to this number.
     };
 
     asio::io_context& io;
     MigratorOptions options;
     MigratorParts parts;
+    KeptTexts texts;
     const Clock& clock;
     asio::steady_timer work;  // Cancelled to wake the loop.
     std::deque<Waiting> queue;
@@ -222,6 +229,7 @@ Task<void> Migrator::Core::copy(Self self, SessionKey key, std::string salt) {
     const auto heir = co_await heir_of(self, key);
     if (!heir) co_return;
     const auto pushed = co_await give(self, *heir, held, false);
+    co_await give_kept(self, *heir, key, salt);
     if (!pushed)
         log::debug("a turn could not be copied to its heir", {{"error", pushed.error().message}});
 }
@@ -257,6 +265,7 @@ Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt
     if (held->is_busy) co_return false;  // Its pages are there; what its turn adds follows.
     // No room for all of it, here or there: next time there may be.
     if ((held->has_more || pushed->stored < held->session.stored) && !is_last) co_return false;
+    co_await give_kept(self, *heir, key, salt);
     // Verified there; now it is the heir's for routers too, and only then our copy goes.
     SessionRecord record;
     record.node_id = heir->node_id;
@@ -269,6 +278,67 @@ Task<bool> Migrator::Core::hand_over(Self self, SessionKey key, std::string salt
     self->copies.erase(key);
     co_await self->parts.gate->release(held);
     co_return true;
+}
+
+// What the heir has not got from us before. A failure costs the client a 404, which says so.
+Task<void> Migrator::Core::give_kept(Self self, NodeRecord heir, SessionKey key, std::string salt) {
+    while (!self->stopped && self->texts.newer) {
+        if (self->copies.size() >= kCopiesMax) self->copies.clear();
+        const Copy& before = self->copies[key];
+        const std::uint64_t after = before.kept_by == heir.generation ? before.kept : 0;
+        KeptTexts::Batch batch = self->texts.newer(key, salt, after);
+        if (batch.text.empty()) co_return;
+        const Transport::Keeper to{heir.address, key, salt};
+        const Result<void> pushed = co_await self->parts.transport->push_kept(
+            to, std::move(batch.text), self->options.push_timeout);
+        if (!pushed) {
+            log::warn("kept responses could not be handed over",
+                      {{"heir", heir.node_id}, {"error", pushed.error().message}});
+            co_return;
+        }
+        Copy& now = self->copies[key];
+        now.kept_by = heir.generation;
+        now.kept = batch.last;
+    }
+}
+
+// Before the KV, which takes longer; also of sessions that have no KV here any more.
+Task<void> Migrator::Core::hand_off_kept(Self self, MonotonicNs deadline) {
+    if (!self->texts.sessions) co_return;
+    const auto sessions = self->texts.sessions();
+    for (const auto& [key, salt] : sessions) {
+        if (self->stopped || self->clock.now() >= deadline) co_return;
+        const auto heir = co_await heir_of(self, key);
+        if (!heir) co_return;
+        co_await give_kept(self, *heir, key, salt);
+    }
+}
+
+Task<bool> Migrator::Core::fetch_kept(Self self, SessionKey key, std::string salt,
+                                      std::string holder, std::function<bool()> is_here) {
+    constexpr std::size_t kAskedMax = 4;
+    auto nodes = co_await self->parts.publisher->nodes();
+    if (!nodes || !self->texts.take) co_return false;
+    std::erase_if(*nodes,
+                  [&](const NodeRecord& node) { return node.node_id == self->options.node_id; });
+    std::vector<Seat> seats;
+    for (const NodeRecord& node : *nodes) seats.push_back({node_hash(node.node_id), node.weight});
+    std::vector<std::uint32_t> order = SeatTable(seats).order(key);
+    std::stable_partition(order.begin(), order.end(),
+                          [&](std::uint32_t seat) { return (*nodes)[seat].node_id == holder; });
+    order.resize(std::min(order.size(), kAskedMax));
+    for (const std::uint32_t seat : order) {
+        const Transport::Keeper from{(*nodes)[seat].address, key, salt};
+        for (std::uint64_t after = 0; self->texts.take && !is_here();) {
+            const auto batch =
+                co_await self->parts.transport->pull_kept(from, after, self->options.pull_timeout);
+            if (!batch || batch->last <= after || !self->texts.take) break;
+            if (!self->texts.take(key, salt, batch->text)) break;
+            after = batch->last;
+        }
+        if (is_here()) co_return true;
+    }
+    co_return false;
 }
 
 Task<void> Migrator::Core::drain_loop(Self self) {
@@ -284,6 +354,7 @@ Task<void> Migrator::Core::drain_loop(Self self) {
 Task<std::int64_t> Migrator::Core::hand_off(Self self, MonotonicNs deadline, bool by_operator) {
     const SessionKey anyone{};
     const auto peer = co_await heir_of(self, anyone);
+    co_await hand_off_kept(self, deadline);
     const auto sessions = co_await self->parts.gate->sessions();
     auto left = static_cast<std::int64_t>(sessions.size());
     std::int64_t moved = 0;
@@ -335,6 +406,15 @@ void Migrator::turn_done(const SessionKey& key, const std::string& salt) {
     if (core_->queue.size() >= kQueueMax) core_->queue.pop_front();
     core_->queue.push_back({key, salt, core_->clock.now()});
     if (core_->queue.size() == 1) core_->work.cancel();
+}
+
+void Migrator::on_kept(KeptTexts kept) {
+    core_->texts = std::move(kept);
+}
+
+Task<bool> Migrator::fetch_kept(SessionKey key, std::string salt, std::string holder,
+                                std::function<bool()> is_here) {
+    return Core::fetch_kept(core_, key, std::move(salt), std::move(holder), std::move(is_here));
 }
 
 Task<void> Migrator::hand_off(MonotonicNs deadline) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -51,6 +52,12 @@ class Migrator {
     // Gives every session to its heir, the most recently used first, until `deadline`. Turns may
     // still run meanwhile, and their sessions are only copied: call it again for those.
     Task<void> hand_off(MonotonicNs deadline);
+    // What goes along with KV, whoever moves it.
+    void on_kept(KeptTexts kept);
+    // Asks `holder` (a node id, or empty) and then the session's heirs for what they keep of it,
+    // until `is_here`. False: nobody has it.
+    Task<bool> fetch_kept(SessionKey key, std::string salt, std::string holder,
+                          std::function<bool()> is_here);
     // An operator drains this node: the same again and again, until he does no more.
     void drain(bool drained);
 

@@ -1,6 +1,8 @@
 // Pull is read-only; a push is in place only when all of it was verified.
 #include "cachenode/transfer/peer_api.h"
 
+#include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "cachenode/transfer/arrival.h"
@@ -47,7 +49,7 @@ Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
     const RequestHead& head = exchange.head();
     const std::string_view path = head.path;
     std::string_view what;
-    for (const std::string_view each : {kPeerSessions, kPeerPages, kPeerSession})
+    for (const std::string_view each : {kPeerSessions, kPeerPages, kPeerSession, kPeerKept})
         if (path.starts_with(each)) what = each;
     const auto key = SessionKey::from_hex(what.empty() ? what : path.substr(what.size()));
     const bool is_get = head.method == "GET", is_post = head.method == "POST";
@@ -61,6 +63,12 @@ Task<void> PeerApi::serve(ServerExchange& exchange, bool takes_sessions) {
         co_await tell_turns(exchange, *key);
     } else if (what == kPeerSession || (what == kPeerPages && !is_post) || (!is_get && !is_post)) {
         co_await refuse(exchange, 405, "method_not_allowed");
+    } else if (what == kPeerKept && is_get) {
+        co_await send_kept(exchange, *key);
+    } else if (what == kPeerKept && takes_sessions) {
+        co_await accept_kept(exchange, *key);
+    } else if (what == kPeerKept) {
+        co_await refuse(exchange, 503, "draining");
     } else if (head.find(kFormatHeader) != credentials_.format) {
         co_await refuse(exchange, 409, "other_format");
     } else if (what == kPeerPages) {
@@ -80,15 +88,53 @@ Task<void> PeerApi::send_session(ServerExchange& exchange, SessionKey key) {
     co_await send(exchange, std::move(held));
 }
 
-Task<void> PeerApi::send_pages(ServerExchange& exchange, SessionKey key) {
+namespace {
+
+// Not much more than `limit` bytes; nothing if the connection failed.
+Task<std::optional<std::string>> read_body(ServerExchange& exchange, std::size_t limit) {
     std::string body;
-    while (body.size() <= kNamesBytesMax) {
+    while (body.size() <= limit) {
         char piece[4'096];
         const Result<std::size_t> bytes = co_await exchange.read_body_some(asio::buffer(piece));
-        if (!bytes) co_return;
+        if (!bytes) co_return std::nullopt;
         if (*bytes == 0) break;
         body.append(piece, *bytes);
     }
+    co_return body;
+}
+
+}  // namespace
+
+Task<void> PeerApi::send_kept(ServerExchange& exchange, SessionKey key) {
+    const std::string salt(exchange.head().find(header::kTenant));
+    const std::string after(exchange.head().find(kKeptHeader));
+    KeptTexts::Batch batch;
+    if (kept_.newer) batch = kept_.newer(key, salt, std::strtoull(after.c_str(), nullptr, 10));
+    if (batch.text.empty()) {
+        co_await refuse(exchange, 404, "not_held");
+        co_return;
+    }
+    HeaderList fields{{std::string(kKeptHeader), std::to_string(batch.last)}};
+    co_await answer(exchange, 200, std::move(fields), std::move(batch.text));
+}
+
+Task<void> PeerApi::accept_kept(ServerExchange& exchange, SessionKey key) {
+    const auto body = co_await read_body(exchange, kKeptBytesMax);
+    if (!body) co_return;
+    const std::string salt(exchange.head().find(header::kTenant));
+    const bool is_small = body->size() <= kKeptBytesMax;
+    if (!is_small || !kept_.take || !kept_.take(key, salt, *body)) {
+        co_await refuse(exchange, is_small ? 422 : 413, "unreadable");
+        co_return;
+    }
+    HeaderList fields;
+    co_await answer(exchange, 200, std::move(fields), "{}");
+}
+
+Task<void> PeerApi::send_pages(ServerExchange& exchange, SessionKey key) {
+    const auto read = co_await read_body(exchange, kNamesBytesMax);
+    if (!read) co_return;
+    const std::string& body = *read;
     if (body.size() > kNamesBytesMax) {
         co_await refuse(exchange, 413, "too_many_names");
         co_return;

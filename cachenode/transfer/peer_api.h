@@ -32,6 +32,7 @@ class PeerApi {
 
     // Told of each session that is erased, for what is kept of it elsewhere.
     void on_erase(std::function<void(const SessionKey&)> told) { erased_ = std::move(told); }
+    void on_kept(KeptTexts kept) { kept_ = std::move(kept); }
 
   private:
     bool trusts(const ServerExchange& exchange) const;
@@ -41,11 +42,14 @@ class PeerApi {
     Task<void> accept_session(ServerExchange& exchange, SessionKey key);
     Task<void> tell_turns(ServerExchange& exchange, SessionKey key);
     Task<void> erase_session(ServerExchange& exchange, SessionKey key);
+    Task<void> send_kept(ServerExchange& exchange, SessionKey key);
+    Task<void> accept_kept(ServerExchange& exchange, SessionKey key);
     void adopted(const WireSession& session, std::int64_t stored, bool owner);
 
     PeerCredentials credentials_;
     PeerApiParts parts_;
     std::function<void(const SessionKey&)> erased_;
+    KeptTexts kept_;
 };
 
 }  // namespace hearth

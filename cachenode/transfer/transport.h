@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cachenode/transfer/kept_texts.h"
 #include "cachenode/transfer/kv_exchange.h"
 #include "common/base/result.h"
 #include "common/net/asio.h"
@@ -49,6 +50,17 @@ class Transport {
     // from now on; else it keeps a replica.
     virtual Task<Result<PushAnswer>> push(std::string peer, const HeldSession& held, bool owner,
                                           std::chrono::milliseconds timeout) = 0;
+
+    struct Keeper {
+        std::string peer;
+        SessionKey key;
+        std::string salt;
+    };
+    // What a peer keeps of a session beside KV, behind `after`. kNotFound: nothing.
+    virtual Task<Result<KeptTexts::Batch>> pull_kept(Keeper from, std::uint64_t after,
+                                                     std::chrono::milliseconds timeout) = 0;
+    virtual Task<Result<void>> push_kept(Keeper to, std::string text,
+                                         std::chrono::milliseconds timeout) = 0;
 };
 
 }  // namespace hearth

@@ -16,7 +16,7 @@ using std::chrono::milliseconds;
 constexpr MonotonicNs kResolvedFor = 5 * kSecond;
 constexpr MonotonicNs kPruneEvery = kSecond;
 constexpr MonotonicNs kAskedAfter = kSecond / 2;  // No server gives a connection up sooner.
-constexpr std::size_t kCallBodyBytesMax = 1024 * 1024;
+constexpr std::size_t kCallBodyBytesMax = 16 * 1024 * 1024;
 
 MonotonicNs now() {
     return SystemClock::instance().now();

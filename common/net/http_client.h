@@ -94,7 +94,7 @@ class HttpClient {
     // On a kept connection; null if there is none.
     std::unique_ptr<ClientExchange> open_kept(const std::string& host_port);
 
-    // Whole request and answer in one call (status and body up to 1 MiB), for probes and tools.
+    // Whole request and answer in one call (body up to 16 MiB), for probes, tools and peers.
     struct Answer {
         int status = 0;
         std::string body;

@@ -76,6 +76,8 @@ class Contract:
         return jsonschema.Draft202012Validator(whole)
 
     def path_of(self, path):
+        if path.startswith("/v1/responses/"):
+            return "/v1/responses/{id}"
         return "/v1/models/{id}" if path.startswith("/v1/models/") else path
 
     def content(self, method, path, status):
@@ -144,6 +146,18 @@ def hold_bodies(contract, address, bodies, name):
         contract.hold_answer("get", path, status, {k.lower(): v for k, v in headers.items()}, answer)
 
 
+def hold_kept(contract, address, name):
+    """A kept response, shown and forgotten, and what is said once it is gone."""
+    kept = json.loads(post(address, "/v1/responses", REPLY)[2])
+    path = f"/v1/responses/{kept['id']}"
+    for method, wanted in (("GET", 200), ("DELETE", 200), ("DELETE", 404), ("GET", 404)):
+        status, headers, answer = request(address, method, path)
+        check(status == wanted, f"{name} {method} {path}: {status} {answer[:200]}")
+        headers = {k.lower(): v for k, v in headers.items()}
+        contract.hold_answer(method.lower(), path, status, headers, answer)
+        check(method != "GET" or status != 200 or json.loads(answer) == kept, "another response was shown")
+
+
 def main():
     contract = Contract()
     with Fleet() as fleet:
@@ -153,6 +167,8 @@ def main():
         fleet.wait_members(router, 1)
         hold_bodies(contract, node, BODIES + NODE_BODIES, "node")
         hold_bodies(contract, router, BODIES, "router")
+        hold_kept(contract, node, "node")
+        hold_kept(contract, router, "router")
         for path, methods in contract.page["paths"].items():
             for method, facts in methods.items():
                 check((method, path) in contract.seen, f"{method} {path} was not asked")

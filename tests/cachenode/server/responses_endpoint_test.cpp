@@ -30,6 +30,10 @@ json::value post(NodeWorld& world, json::object fields, const HeaderList& header
     return json::parse(answer.body);
 }
 
+std::string_view view_of(const json::string& text) {
+    return {text.data(), text.size()};
+}
+
 std::string text_of(const json::value& response) {
     return std::string(response.at("output").at(0).at("content").at(0).at("text").as_string());
 }
@@ -124,6 +128,53 @@ TEST(ResponsesEndpoint, UnknownOnesAreNotFound) {
         EXPECT_EQ(error.at("param"), json::value("previous_response_id"));
         EXPECT_EQ(error.at("code"), json::value("previous_response_not_found"));
     }
+}
+
+HttpClient::Answer ask(NodeWorld& world, const char* method, const json::value& id,
+                       HeaderList headers = {}, const char* query = "") {
+    const std::string target =
+        std::string(kResponses) + "/" + std::string(view_of(id.as_string())) + query;
+    auto answer = world.run(world.client().call(world.endpoint(), method, target,
+                                                std::move(headers), "", std::chrono::seconds(5)));
+    EXPECT_TRUE(answer.ok());
+    return answer.ok() ? std::move(*answer) : HttpClient::Answer{};
+}
+
+TEST(ResponsesEndpoint, KeptOnesAreShownAndForgotten) {
+    NodeWorld world;
+    const HeaderList tenant{{"hearth-tenant", "aa"}};
+    const json::object asked{{"input", "Hello there."}, {"metadata", {{"a", "b"}}}};
+    const json::value whole = post(world, asked, tenant);
+    json::object streamed = asked;
+    streamed["stream"] = true;
+    const auto events = events_of(world.post(kResponses, body_of(streamed), tenant).body);
+    const json::value last = events.back().at("response");
+    for (const json::value& kept : {whole, last}) {
+        const json::value id = kept.at("id");
+        const auto shown = ask(world, "GET", id, tenant);
+        ASSERT_EQ(shown.status, 200) << shown.body;
+        EXPECT_EQ(json::parse(shown.body), kept);
+        EXPECT_EQ(ask(world, "HEAD", id, tenant).status, 200);
+        EXPECT_EQ(ask(world, "GET", id, {}).status, 404);
+        EXPECT_EQ(ask(world, "DELETE", id, {{"hearth-tenant", "bb"}}).status, 404);
+        EXPECT_EQ(ask(world, "GET", id, tenant, "?stream=true").status, 400);
+        EXPECT_EQ(ask(world, "POST", id, tenant).status, 405);
+        const auto gone = ask(world, "DELETE", id, tenant);
+        EXPECT_EQ(gone.status, 200);
+        EXPECT_EQ(json::parse(gone.body),
+                  json::value({{"id", id}, {"object", "response"}, {"deleted", true}}));
+        const auto again = ask(world, "DELETE", id, tenant);
+        EXPECT_EQ(again.status, 404);
+        EXPECT_EQ(json::parse(again.body).at("error").at("code"),
+                  json::value("response_not_found"));
+        EXPECT_EQ(ask(world, "GET", id, tenant).status, 404);
+        EXPECT_EQ(
+            world.post(kResponses, body_of({{"input", "b"}, {"previous_response_id", id}}), tenant)
+                .status,
+            404);
+    }
+    EXPECT_EQ(ask(world, "GET", "a/b").status, 404);
+    EXPECT_EQ(ask(world, "GET", "").status, 404);
 }
 
 TEST(ResponsesEndpoint, StreamedAsEventsThatBuildTheWhole) {
