@@ -2,6 +2,7 @@
 #include "cachenode/api/turn_handler.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 #include <iterator>
 #include <utility>
@@ -84,30 +85,6 @@ Task<void> TurnHandler::serve() {
         co_return;
     }
     co_await relay_watched();
-}
-
-namespace {
-
-// The router goes on to the next heir, which may still be able to.
-ApiError cannot_continue(std::string why) {
-    ApiError error;
-    error.status = 409;
-    error.code = "cannot_continue";
-    error.message = std::move(why);
-    return error;
-}
-
-}  // namespace
-
-std::optional<ApiError> TurnHandler::open_body(std::string_view body) {
-    if (headers_.continues.empty()) return prepare(body);
-    continued_ = continued_turn_from(headers_.continues);
-    if (!continued_) return cannot_continue("The header hearth-continue cannot be read.");
-    const std::size_t forced = std::min(headers_.forced_bytes, body.size());
-    auto tokens = tokens_from(body.substr(0, forced));
-    if (!tokens) return cannot_continue("The tokens that were delivered cannot be read.");
-    turn_.forced = std::move(*tokens);
-    return prepare(body.substr(forced));
 }
 
 std::optional<ApiError> TurnHandler::prepare(std::string_view body) {
@@ -236,23 +213,6 @@ std::optional<ApiError> TurnHandler::bind_reply(const TurnOptions& asked) {
     return std::nullopt;
 }
 
-// Takes over what the first node drew or had by its own settings.
-std::optional<ApiError> TurnHandler::continue_turn() {
-    const auto prompt = static_cast<std::int64_t>(turn_.prompt.size());
-    if (!stream_wanted_ || choices_.size() > 1)
-        return cannot_continue("Only a stream of one reply can be continued.");
-    if (continued_->fingerprint != context_.options.fingerprint)
-        return cannot_continue("This node has other weights.");
-    if (continued_->prompt_tokens != prompt)
-        return cannot_continue("This node renders the prompt another way.");
-    if (continued_->max_tokens < std::ssize(turn_.forced))
-        return cannot_continue("More tokens were delivered than the turn may have.");
-    turn_.sampling.seed = continued_->seed;
-    turn_.max_tokens = continued_->max_tokens;
-    turn_.min_tokens = std::min(turn_.min_tokens, turn_.max_tokens);
-    return std::nullopt;
-}
-
 std::optional<ApiError> TurnHandler::set_max_tokens(const TurnOptions& asked) {
     const auto used = static_cast<std::int64_t>(turn_.prompt.size());
     const std::int64_t context_left = context_.parts.prompts->context_length() - used;
@@ -272,28 +232,31 @@ std::optional<ApiError> TurnHandler::set_max_tokens(const TurnOptions& asked) {
 }
 
 void TurnHandler::start_writer(const TurnOptions& asked) {
+    const bool logprobs = asked.sampling.top_logprobs >= 0;
+    const std::int64_t created =
+        continued_ ? continued_->created : context_.parts.clock->unix_now() / 1000;
+    reply_id_ = context_.fresh_id(endpoint_ == Endpoint::kChat ? "chatcmpl-" : "cmpl-");
+    if (response_) reply_id_ = response_->id;
+    if (continued_) reply_id_ = continued_->id;
+    if (is_continuable(logprobs)) {
+        turn_.wants_tokens = true;
+        turn_text_ = to_text({reply_id_, created, turn_.sampling.seed, turn_.max_tokens,
+                              std::ssize(turn_.prompt), context_.options.fingerprint});
+    }
     if (response_) {
-        writer_ = response_writer(asked.sampling.top_logprobs >= 0);
+        response_->id = reply_id_;
+        writer_ = response_writer(created, logprobs);
         return;
     }
     ReplyHead head;
     head.endpoint = endpoint_;
-    head.id = context_.fresh_id(endpoint_ == Endpoint::kChat ? "chatcmpl-" : "cmpl-");
-    head.created = context_.parts.clock->unix_now() / 1000;
+    head.id = reply_id_;
+    head.created = created;
     head.model = context_.options.model.name;
     head.fingerprint = context_.options.fingerprint;
-    head.logprobs = asked.sampling.top_logprobs >= 0;
+    head.logprobs = logprobs;
     head.include_usage = asked.include_usage;
     head.choices = choices_.size();
-    if (continued_) {
-        head.id = continued_->id;
-        head.created = continued_->created;
-    }
-    if (headers_.continuable && stream_wanted_ && choices_.size() == 1 && readers_.empty()) {
-        turn_.wants_tokens = true;
-        turn_text_ = to_text({head.id, head.created, turn_.sampling.seed, turn_.max_tokens,
-                              static_cast<std::int64_t>(turn_.prompt.size()), head.fingerprint});
-    }
     writer_ = std::make_unique<ReplyWriter>(std::move(head), context_.parts.prompts->tokenizer());
     writer_->skip(turn_.forced);
 }
@@ -421,13 +384,13 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
         if (!turn_text_.empty()) fields.emplace_back(header::kTurn, turn_text_);
         const Result<void> started = co_await exchange_.start_stream(200, fields);
         if (!started.ok()) co_return false;
-        if (!continued_) out = writer_->first_chunks();
+        if (!continued_) out = noted(writer_->first_chunks());
     }
     bool last = false;
     for (const TurnEvent& event : events) {
         if (!event.text.empty() || !event.logprobs.empty()) {
-            note_tokens(out, event);
-            out += text_events(event);
+            unnoted_.insert(unnoted_.end(), event.tokens.begin(), event.tokens.end());
+            out += noted(text_events(event));
         }
         if (event.kind == TurnEvent::Kind::kToken) continue;
         out += last_events(event);
@@ -438,12 +401,13 @@ Task<bool> TurnHandler::take_streamed(const std::vector<TurnEvent>& events) {
     co_return sent && !last;
 }
 
-// For the router: which tokens the client has once it has the event that follows.
-void TurnHandler::note_tokens(std::string& out, const TurnEvent& event) const {
-    if (event.tokens.empty()) return;
-    out += header::kTokensNote.front();
-    append_tokens(out, event.tokens);
-    out += '\n';
+// Its id is a part of the reply's, so that an heir gives it the same one.
+MadeCall TurnHandler::made(engine::ToolCall call, std::size_t choice) {
+    constexpr std::size_t kDigits = 16;
+    char number[9];
+    std::snprintf(number, sizeof number, "%02zx%06zx", choice & 0xff,
+                  choices_[choice].calls.size() & 0xffffff);
+    return {"call_" + reply_id_.substr(reply_id_.size() - kDigits) + number, std::move(call)};
 }
 
 // Chunks of what an event's text turns out to say.
@@ -457,10 +421,10 @@ std::string TurnHandler::piece_events(CallReader::Piece piece, const TurnEvent& 
     if (!piece.text.empty() || !event.logprobs.empty())
         out = writer_->chunk(piece.text, event.logprobs, event.choice);
     if (response_) choices_[event.choice].text += piece.text;
-    std::vector<MadeCall>& made = choices_[event.choice].calls;
+    std::vector<MadeCall>& calls = choices_[event.choice].calls;
     for (engine::ToolCall& call : piece.calls) {
-        made.push_back({context_.fresh_id("call_"), std::move(call)});
-        out += writer_->call_chunk(made.back(), made.size() - 1, event.choice);
+        calls.push_back(made(std::move(call), event.choice));
+        out += writer_->call_chunk(calls.back(), calls.size() - 1, event.choice);
     }
     return out;
 }
@@ -472,8 +436,7 @@ void TurnHandler::part_text(std::size_t i) {
     const std::string text = std::exchange(choice.text, {});
     for (CallReader::Piece& piece : std::vector{readers_[i].add(text), readers_[i].finish()}) {
         choice.text += piece.text;
-        for (engine::ToolCall& call : piece.calls)
-            choice.calls.push_back({context_.fresh_id("call_"), std::move(call)});
+        for (engine::ToolCall& call : piece.calls) choice.calls.push_back(made(std::move(call), i));
     }
 }
 

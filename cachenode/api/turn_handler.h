@@ -45,7 +45,7 @@ class TurnHandler {
     std::optional<ApiError> prepare_chat(ChatRequest& request);
     std::optional<ApiError> prepare_response(std::string_view body);
     Task<bool> fetch_previous();
-    std::unique_ptr<AnswerWriter> response_writer(bool logprobs);
+    std::unique_ptr<AnswerWriter> response_writer(std::int64_t created, bool logprobs);
     void keep_response(const Choice& choice);
     const char* prompt_param() const;
     Result<Prompt> render(ChatRequest& request);
@@ -61,7 +61,10 @@ class TurnHandler {
     std::string piece_events(CallReader::Piece piece, const TurnEvent& event);
     void part_text(std::size_t choice);
     void end_choice(const TurnEvent& event);
-    void note_tokens(std::string& out, const TurnEvent& event) const;
+    bool is_continuable(bool logprobs) const;
+    void replay();
+    std::string noted(std::string events);
+    MadeCall made(engine::ToolCall call, std::size_t choice);
 
     ApiContext& context_;
     ServerExchange& exchange_;
@@ -73,6 +76,8 @@ class TurnHandler {
     TurnRequest turn_;
     std::optional<ContinuedTurn> continued_;  // Another node's turn; its tokens are turn_.forced.
     std::string turn_text_;                   // hearth-turn of the answer; empty = not wanted.
+    std::vector<engine::TokenId> unnoted_;    // Whose text was in no event yet.
+    std::string reply_id_;                    // Of the answer.
     std::unique_ptr<AnswerWriter> writer_;
     std::shared_ptr<TurnStream> stream_;
     // Of one prompt; the others are submitted behind the first's first token, so that they find

@@ -56,10 +56,10 @@ Task<bool> TurnHandler::fetch_previous() {
 }
 
 // The settings of an answer, in the shape of its endpoint.
-std::unique_ptr<AnswerWriter> TurnHandler::response_writer(bool logprobs) {
+std::unique_ptr<AnswerWriter> TurnHandler::response_writer(std::int64_t created, bool logprobs) {
     ResponseFacts head;
     head.id = response_->id;
-    head.created = context_.parts.clock->unix_now() / 1000;
+    head.created = created;
     head.model = context_.options.model.name;
     head.store = response_->store;
     head.logprobs = logprobs;

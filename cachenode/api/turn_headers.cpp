@@ -85,6 +85,9 @@ std::optional<ApiError> read_turn_headers(const RequestHead& head, TurnHeaders& 
     }
     out.continues = head.find(header::kContinue);
     out.continuable = !head.find(header::kContinuable).empty() || !out.continues.empty();
+    // Only what was begun for such a router is continued.
+    out.knows_groups =
+        head.find(header::kContinuable) == header::kKnowsGroups || !out.continues.empty();
     if (const std::string_view text = head.find(header::kForcedBytes); !text.empty()) {
         const char* end = text.data() + text.size();
         const auto parsed = std::from_chars(text.data(), end, out.forced_bytes);

@@ -22,8 +22,10 @@ constexpr std::string_view kIgnoredFields = "x-ignored-fields";
 constexpr std::string_view kNode = "hearth-node";  // Node id that answered.
 
 // Streams that outlive their node. All four are between router and node only.
-// Request: "1" asks for hearth-turn and for the token ids of the stream, as comment lines.
+// Request: asks for hearth-turn and for the token ids of the stream, as comment lines. "2": the
+// router knows kGroupNote too; without it streams that need it cannot be continued.
 constexpr std::string_view kContinuable = "hearth-continuable";
+constexpr std::string_view kKnowsGroups = "2";
 // Answer: what an heir must know of the turn to go on with it; opaque to the router.
 constexpr std::string_view kTurn = "hearth-turn";
 // Request: the hearth-turn of a stream that broke, to be gone on with ...
@@ -35,6 +37,9 @@ constexpr std::string_view kForcedBytes = "hearth-forced-bytes";
 // event's text comes from; the others say that what follows is the end, or no end at all because
 // the node gave the turn up.
 constexpr std::string_view kTokensNote = ": ";
+// ":group 3": the next so many events, and the ids before the first, are delivered together or not
+// at all.
+constexpr std::string_view kGroupNote = ":group ";
 constexpr std::string_view kEndNote = ":end";
 constexpr std::string_view kLostNote = ":lost";
 

@@ -9,6 +9,18 @@ std::string refusal_body(const Refusal& refusal) {
     return error_body(refusal.message, type, refusal.param, refusal.code);
 }
 
+std::string error_event(const Refusal& refusal, bool named, std::optional<std::uint64_t> last) {
+    const std::string body = refusal_body(refusal);
+    if (!named) return "data: " + body + "\n\n";
+    // {"error":{...}} of another type; its members stand beside that type here.
+    constexpr std::string_view kFront = "{\"error\":";
+    const std::string fields = error_body(refusal.message, "error", refusal.param, refusal.code);
+    const std::string members = fields.substr(kFront.size(), fields.size() - kFront.size() - 2);
+    const std::string number = std::to_string(last ? *last + 1 : 0);
+    return "event: error\ndata: " + members + ",\"sequence_number\":" + number + "," +
+           body.substr(1) + "\n\n";
+}
+
 Task<void> refuse(ServerExchange& exchange, Refusal refusal, std::string request_id) {
     HeaderList headers{{"content-type", "application/json"}};
     if (!request_id.empty()) headers.emplace_back("x-request-id", std::move(request_id));

@@ -1,6 +1,8 @@
 // Refusal: an answer that the router gives itself, in OpenAI's error shape.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,6 +22,10 @@ struct Refusal {
 
 // The error object: 4xx are the client's ("invalid_request_error"), the others the server's.
 std::string refusal_body(const Refusal& refusal);
+
+// The same as the last event of a stream. `named`: in the shape of /v1/responses, where `last` is
+// the number of the event before it, if there is one.
+std::string error_event(const Refusal& refusal, bool named, std::optional<std::uint64_t> last);
 
 // Sends it. A client that is gone is no error here.
 Task<void> refuse(ServerExchange& exchange, Refusal refusal, std::string request_id);

@@ -132,7 +132,7 @@ const std::vector<HeaderField>& Relay::request_fields(const SessionKey& session)
         fields.emplace_back(header::kContinue, continuation_.turn());
         fields.emplace_back(header::kForcedBytes, forced_text_);
     } else {
-        fields.emplace_back(header::kContinuable, "1", true);
+        fields.emplace_back(header::kContinuable, header::kKnowsGroups, true);
     }
     return fields;
 }
@@ -589,9 +589,9 @@ Task<void> Relay::break_stream(Refusal refusal, const LineGate* gate) {
     const bool is_late = refusal.status == 504 || refusal.status == 408;
     facts_.aborted = is_late ? "deadline" : "node_lost";
     if (facts_.stream && (gate == nullptr || gate->at_line_end())) {
-        // Half an event ends here, as its lines are whole.
-        std::string event = gate == nullptr || gate->at_event_end() ? "" : "\n";
-        event += "data: " + refusal_body(refusal) + "\n\n";
+        std::string event = gate == nullptr || gate->at_event_end() ? "" : "\n";  // Ends half one.
+        const bool named = facts_.endpoint == Endpoint::kResponses;
+        event += error_event(refusal, named, continuation_.last_number());
         (void)co_await exchange_.write(event);
     }
     exchange_.abort();

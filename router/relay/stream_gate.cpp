@@ -2,6 +2,7 @@
 #include "router/relay/stream_gate.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "common/wire/headers.h"
 
@@ -50,20 +51,47 @@ void Continuation::begin(std::string_view turn) {
     end_ = End::kNone;
 }
 
+namespace {
+
+// Takes a group's note off `text`; how many events it is for, 1 without one, 0 if it is not whole.
+std::size_t take_group_note(std::string_view& text) {
+    if (!text.starts_with(header::kGroupNote)) return 1;
+    const std::size_t line = text.find('\n');
+    if (line == std::string_view::npos) return 0;
+    std::size_t count = 1;
+    std::from_chars(text.data() + header::kGroupNote.size(), text.data() + line, count);
+    text.remove_prefix(line + 1);
+    return std::max<std::size_t>(count, 1);
+}
+
+// Where the event or group at the front of `text` ends; npos if it is not whole yet.
+std::size_t end_of_group(std::string_view text) {
+    std::string_view rest = text;
+    const std::size_t count = take_group_note(rest);
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t end = rest.find("\n\n");
+        if (end == std::string_view::npos) return end;
+        rest.remove_prefix(end + 2);
+    }
+    return count == 0 ? std::string_view::npos : text.size() - rest.size();
+}
+
+}  // namespace
+
 std::string_view Continuation::take(std::string_view piece) {
     out_.clear();
     const bool joined = !held_.empty();
     if (joined) held_.append(piece);
     std::string_view rest = joined ? std::string_view(held_) : piece;
     while (end_ == End::kNone) {
-        const std::size_t end = rest.find("\n\n");
+        const std::size_t end = end_of_group(rest);
         if (rest.starts_with(header::kEndNote) && end != std::string_view::npos)
             end_ = End::kWhole;
         else if (rest.starts_with(header::kLostNote) && end != std::string_view::npos)
             end_ = End::kLost;
         if (end == std::string_view::npos || end_ != End::kNone) break;
-        take_event(rest.substr(0, end + 2));
-        rest.remove_prefix(end + 2);
+        take_events(rest.substr(0, end));
+        rest.remove_prefix(end);
     }
     if (joined)
         held_.erase(0, held_.size() - rest.size());
@@ -72,15 +100,32 @@ std::string_view Continuation::take(std::string_view piece) {
     return out_;
 }
 
-void Continuation::take_event(std::string_view event) {
-    if (event.starts_with(header::kTokensNote)) {
-        const std::size_t line = event.find('\n');
-        const std::string_view ids = event.substr(1, line - 1);
+void Continuation::take_events(std::string_view events) {
+    (void)take_group_note(events);
+    if (events.starts_with(header::kTokensNote)) {
+        const std::size_t line = events.find('\n');
+        const std::string_view ids = events.substr(1, line - 1);
         overflow_ = overflow_ || delivered_.size() + ids.size() > kDeliveredBytesMax;
         if (!overflow_) delivered_.append(ids);
-        event.remove_prefix(line + 1);
+        events.remove_prefix(line + 1);
     }
-    out_.append(event);
+    if (events.starts_with("event: ")) note_number(events);
+    out_.append(events);
+}
+
+// Our nodes write the number right behind the type.
+void Continuation::note_number(std::string_view events) {
+    constexpr std::string_view kName = "\",\"sequence_number\":";
+    constexpr std::size_t kFrontBytes = 256;
+    std::size_t last = events.rfind("\n\n", events.size() - 3);
+    last = last == std::string_view::npos ? 0 : last + 2;
+    const std::string_view front = events.substr(last, kFrontBytes);
+    const std::size_t at = front.find(kName);
+    if (at == std::string_view::npos) return;
+    std::uint64_t number = 0;
+    const auto read =
+        std::from_chars(front.data() + at + kName.size(), front.data() + front.size(), number);
+    if (read.ec == std::errc{}) last_number_ = number;
 }
 
 std::optional<std::string_view> Continuation::finish(bool clean) {

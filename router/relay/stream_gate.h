@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,6 +54,8 @@ class Continuation {
     std::optional<std::string_view> finish(bool clean);
 
     bool gave_up() const { return end_ == End::kLost; }  // The node said so itself.
+    // Of the last event that was passed on, where events are numbered (/v1/responses).
+    std::optional<std::uint64_t> last_number() const { return last_number_; }
     // False if more was delivered than is remembered.
     bool possible() const { return !overflow_; }
     const std::string& turn() const { return turn_; }
@@ -60,13 +63,16 @@ class Continuation {
 
   private:
     enum class End { kNone, kWhole, kLost };
-    void take_event(std::string_view event);
+    // Of one event, or of several that belong together.
+    void take_events(std::string_view events);
+    void note_number(std::string_view events);
 
     std::string turn_;
     std::string delivered_;
     std::string held_;  // Half an event, or the end.
     std::string out_;
     End end_ = End::kNone;
+    std::optional<std::uint64_t> last_number_;
     bool overflow_ = false;
 };
 

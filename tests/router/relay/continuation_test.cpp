@@ -62,7 +62,7 @@ TEST_F(ContinuationTest, AnHeirGoesOnBehindWhatWasDelivered) {
     EXPECT_EQ(reply.body, kShown);
     EXPECT_EQ(reply.headers.count("hearth-turn"), 0u);
     ASSERT_EQ(asked_.size(), 2u);
-    EXPECT_EQ(asked_[0].header("hearth-continuable"), "1");
+    EXPECT_EQ(asked_[0].header("hearth-continuable"), "2");
     EXPECT_EQ(asked_[0].header("hearth-continue"), "");
     EXPECT_EQ(asked_[0].header("hearth-forced-bytes"), "");
     EXPECT_EQ(asked_[1].header("hearth-continue"), "the turn");
@@ -82,6 +82,43 @@ TEST_F(ContinuationTest, HeirsOfHeirsGoOnToo) {
     EXPECT_EQ(post("s1").body, kShown);
     ASSERT_EQ(asked_.size(), 3u);
     EXPECT_EQ(asked_[2].body, std::string(" 1 2 3") + kTurn);
+}
+
+TEST_F(ContinuationTest, EventsThatBelongTogetherAreDeliveredTogether) {
+    start_with_store(3);
+    play_in_turn({{Script::End::kDies, "data: role\n\n:group 2\n: 1 2\ndata: a\n\ndata: b"},
+                  {Script::End::kDies, ":group 2\n: 1 2\ndata: a\n\ndata: b\n\n:group 2\n: 3\nda"},
+                  {Script::End::kWhole, ":end\ndata: end\n\ndata: [DONE]\n\n"}});
+    EXPECT_EQ(post("s1").body, kShown);
+    ASSERT_EQ(asked_.size(), 3u);
+    EXPECT_EQ(asked_[1].body, kTurn);
+    EXPECT_EQ(asked_[2].body, std::string(" 1 2") + kTurn);
+}
+
+// Events of /v1/responses are named and numbered, and so is the one that says that it broke.
+TEST_F(ContinuationTest, AResponseThatBreaksEndsWithItsOwnErrorEvent) {
+    start_with_store(2);
+    const std::string first =
+        ":group 2\nevent: a\ndata: {\"type\":\"a\",\"sequence_number\":0}\n\n"
+        "event: b\ndata: {\"type\":\"b\",\"sequence_number\":1}\n\n";
+    for (const bool is_ours : {true, false}) {
+        asked_.clear();
+        play_in_turn({{Script::End::kDies, is_ours ? first : first.substr(9), is_ours ? "t" : ""},
+                      {Script::End::kDies, "da"}});
+        const Reply reply = run(request(router_->endpoint(), "POST", "/v1/responses",
+                                        {{"x-session-id", "s1"}}, R"({"model":"m","input":"x"})"));
+        EXPECT_FALSE(reply.whole);
+        EXPECT_EQ(reply.body.substr(0, first.size() - 9), first.substr(9));
+        const std::string last = reply.body.substr(first.size() - 9);
+        const std::string front = "event: error\ndata: {\"message\":\"";
+        EXPECT_EQ(last.substr(0, front.size()), front) << last;
+        const std::string number = is_ours ? "2" : "0";
+        for (const std::string& part :
+             {std::string("\"type\":\"error\""), "\"sequence_number\":" + number + ",",
+              std::string("\"error\":{\"message\":"), std::string("\"code\":\"node_lost\"")})
+            EXPECT_NE(last.find(part), std::string::npos) << part << last;
+        EXPECT_TRUE(last.ends_with("}}\n\n")) << last;
+    }
 }
 
 TEST_F(ContinuationTest, AnHeirThatCannotIsPassedOver) {

@@ -63,6 +63,29 @@ constexpr std::string_view kStream =
 constexpr std::string_view kShown =
     "data: {\"role\"}\n\ndata: {\"a\"}\n\ndata: {\"b\"}\n\ndata: {\"end\"}\n\ndata: [DONE]\n\n";
 
+TEST(Continuation, GroupsPassWholeOrNotAtAll) {
+    const std::string_view group =
+        ":group 3\n: 7 8\nevent: x\ndata: {\"type\":\"x\","
+        "\"sequence_number\":4}\n\ndata: b\n\ndata: c\n\n";
+    const std::string_view shown = group.substr(group.find("event"));
+    for (std::size_t cut = 0; cut <= group.size(); ++cut) {
+        Continuation stream;
+        stream.begin("t");
+        std::string out(stream.take(group.substr(0, cut)));
+        EXPECT_EQ(out, cut < group.size() ? "" : shown) << cut;
+        EXPECT_EQ(stream.delivered(), cut < group.size() ? "" : " 7 8") << cut;
+        out += stream.take(group.substr(cut));
+        EXPECT_EQ(out, shown) << cut;
+        EXPECT_EQ(stream.delivered(), " 7 8");
+        EXPECT_EQ(stream.take("event: y\ndata: {\"type\":\"y\",\"sequence_number\":5}\n\n: 9\n"),
+                  "event: y\ndata: {\"type\":\"y\",\"sequence_number\":5}\n\n");
+        EXPECT_EQ(stream.last_number(), 5u);
+    }
+    Continuation bad;
+    bad.begin("t");
+    EXPECT_EQ(bad.take(":group x\ndata: a\n\n"), "data: a\n\n");
+}
+
 TEST(Continuation, TakesNotesOutAndHoldsTheEnd) {
     Continuation stream;
     stream.begin("turn");
