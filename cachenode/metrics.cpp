@@ -2,8 +2,10 @@
 #include "cachenode/metrics.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cachenode/kv/miss_reason.h"
+#include "common/base/log.h"
 #include "common/config/version.h"
 
 namespace hearth {
@@ -291,6 +293,18 @@ void NodeMetrics::follow(const SchedulerStats& stats) {
     disk_failures_.follow(stats.disk.failures);
 }
 
+void NodeMetrics::show_device(const engine::DeviceFigures& figures) {
+    if (device_ == nullptr) {
+        auto nvml = engine::cuda::Nvml::open(figures.bus_id);
+        if (!nvml)
+            log::info("neither temperature nor utilisation of the GPU is known",
+                      {{"because", nvml.error().message}});
+        device_ =
+            std::make_unique<DeviceMetrics>(metrics_, figures, nvml ? std::move(*nvml) : nullptr);
+    }
+    device_->show(figures);
+}
+
 std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bool directory_up) {
     follow(stats);
     running_.set(static_cast<double>(stats.running));
@@ -310,6 +324,7 @@ std::string NodeMetrics::expose(const SchedulerStats& stats, NodeState state, bo
     blocks_kept_.set(static_cast<double>(stats.kept_pages));
     residence_.set(stats.residence_s);
     directory_up_.set(directory_up ? 1 : 0);
+    if (stats.device) show_device(*stats.device);
     for (const auto& [each, gauge] : state_) gauge.set(each == state ? 1 : 0);
     return metrics_.expose();
 }

@@ -3,8 +3,10 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <string>
 
+#include "cachenode/device_metrics.h"
 #include "cachenode/scheduler/scheduler.h"
 #include "common/metrics/metrics.h"
 #include "common/wire/records.h"
@@ -53,6 +55,7 @@ class NodeMetrics {
     void declare_histograms();
     void declare_gauges(const NodeMetricsFacts& facts);
     void follow(const SchedulerStats& stats);
+    void show_device(const engine::DeviceFigures& figures);
 
     Metrics metrics_;
     std::string model_;
@@ -78,6 +81,7 @@ class NodeMetrics {
         disk_bytes_, disk_capacity_, disk_blocks_, disk_pending_, disk_speed_, residence_;
     Gauge blocks_active_, blocks_idle_, blocks_free_;
     std::map<NodeState, Gauge> state_;
+    std::unique_ptr<DeviceMetrics> device_;  // Null without a GPU.
 };
 
 }  // namespace hearth

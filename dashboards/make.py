@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the Grafana dashboards and the recording rules from the tables in this folder.
 
-    python3 dashboards/make.py           write fleet.json, node.json, router.json, rules/recording.yaml
+    python3 dashboards/make.py           write fleet.json, node.json, router.json, gpu.json, rules/recording.yaml
     python3 dashboards/make.py --check   exit 1 if a committed file is not what the tables say
 """
 

@@ -446,6 +446,52 @@ ROUTER = [
     ]),
 ]
 
+BUSY = f"rate(hearth_device_busy_seconds_total{{{I}}}{RATE})"
+
+GPU = [
+    ("What the chip reaches in the engine's passes", [
+        Panel("Bandwidth reached", "Bps",
+              [(f"rate(hearth_device_read_bytes_total{{{I}}}{RATE}) / ({BUSY} > 0)", "{{instance}}")],
+              "Weights and KV read from GPU memory, over the time in passes. Decoding is bound by it: "
+              "compare with the copy of docs/gpu/. Far below with small batches: nothing to mend.",
+              low=0),
+        Panel("Tensor cores reached", "ops",
+              [(f"rate(hearth_device_operations_total{{{I}}}{RATE}) / ({BUSY} > 0)", "{{instance}}")],
+              "Operations a second in passes, two a product. Long prompts are bound by it; decoding "
+              "leaves it low.", low=0),
+        Panel("Time in passes", "percentunit", [(BUSY, "{{instance}}")],
+              "Near 1: the node computes without a pause, and more load waits. Low while turns wait: "
+              "look at the scheduler's step time on the Node board.", low=0, high=1),
+        Panel("Passes", "ops",
+              [(f"sum by (instance, kind) (rate(hearth_device_passes_total{{{I}}}{RATE}))",
+                "{{instance}} {{kind}}")],
+              "Decoding should be replayed; launched are prompts, and sizes that were not there "
+              "before.", stack=True, low=0),
+        Panel("KV between host and GPU", "Bps",
+              [(f"sum by (instance, direction) (rate(hearth_device_moved_bytes_total{{{I}}}{RATE}))",
+                "{{instance}} {{direction}}")],
+              "to_host follows what is computed. Much to_device: pages do not stay, the GPU's memory is "
+              "too small for the chats that are under way.", low=0),
+        Panel("Pages waited for", "none", [(f"hearth_device_copies_waiting{{{I}}}", "{{instance}}")],
+              "Pages that the last pass had to bring from the host first. Seldom 0: first tokens wait "
+              "for the bus.", low=0),
+    ]),
+    ("The chip", [
+        Panel("Memory by use", "bytes",
+              [(f"hearth_device_memory_bytes{{{I}}}", "{{instance}} {{use}}"),
+               (f"hearth_device_memory_capacity_bytes{{{I}}}", "{{instance}} has")],
+              "What this node took. pages is what weights leave: more of it keeps more chats near.",
+              low=0),
+        Panel("Utilisation (NVML)", "percentunit",
+              [(f"hearth_device_utilization_ratio{{{I}}}", "{{instance}} {{part}}")],
+              "Share of time in which any kernel ran, whoever's. Much above the time in passes: "
+              "somebody else uses this GPU.", low=0, high=1),
+        Panel("Temperature (NVML)", "celsius",
+              [(f"hearth_device_temperature_celsius{{{I}}}", "{{instance}}")],
+              "Chips slow themselves down somewhere above 85 degrees: look at cooling first."),
+    ]),
+]
+
 CLUSTER = ("cluster", "label_values(hearth_build_info, cluster)", "Cluster")
 BOARDS = [
     Board("fleet", "hearth-fleet", "Hearth / Fleet",
@@ -459,4 +505,8 @@ BOARDS = [
           [CLUSTER, ("instance",
                      'label_values(hearth_router_requests_in_flight{cluster=~"$cluster"}, instance)',
                      "Router")], ROUTER),
+    Board("gpu", "hearth-gpu", "Hearth / GPU", "Nodes that compute on a GPU: what it reaches, and its memory.",
+          [CLUSTER, ("instance",
+                     'label_values(hearth_device_memory_capacity_bytes{cluster=~"$cluster"}, instance)',
+                     "Node")], GPU),
 ]

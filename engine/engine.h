@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "common/base/result.h"
+#include "engine/device_figures.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/kv_layout.h"
 
@@ -41,6 +43,8 @@ class Engine {
     // The caller wrote to a page itself, or uses it for other tokens: copies of it are stale. What
     // step() wrote, and pages whose first token a step writes, need no such call.
     virtual void page_changed(const std::byte* /*page*/) {}
+    // Of a backend with memory of its own; cheap enough for each step.
+    virtual std::optional<DeviceFigures> device_figures() const { return std::nullopt; }
 };
 
 struct EngineOptions {

@@ -396,6 +396,7 @@ void Scheduler::State::publish() {
     stats.residence_s = seconds(tier_.tree().residence());
     stats.kv_bytes_used = pool.pages_used() * static_cast<std::int64_t>(pool.page_bytes());
     stats.kv_bytes_max = options_.kv_bytes_max;
+    stats.device = engine_->device_figures();
     auto snapshot = std::make_shared<const SchedulerStats>(std::move(stats));
     const std::lock_guard lock(stats_mutex_);
     stats_.swap(snapshot);

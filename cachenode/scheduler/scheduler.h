@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,7 @@ struct SchedulerStats {
     std::int64_t admission_attempts = 0;  // Each looks a whole prompt up.
     std::int64_t canonical_tokens = 0;  // Computed again because a reply re-tokenises differently.
     double prefill_tokens_per_s = 0;    // Measured, exponentially smoothed; 0 = unknown.
+    std::optional<engine::DeviceFigures> device;  // Where the engine has memory of its own.
 };
 
 // What happened in a turn or a step, for histograms; called on the scheduler's thread; must not

@@ -27,6 +27,9 @@ class ForwardEngine final : public Engine {
         return backend_->use_page_memory(memory);
     }
     void page_changed(const std::byte* page) override { backend_->page_changed(page); }
+    std::optional<DeviceFigures> device_figures() const override {
+        return backend_->device_figures();
+    }
 
     // To be called once before the first step.
     Result<void> prepare();

@@ -6,10 +6,12 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "common/base/result.h"
+#include "engine/device_figures.h"
 #include "engine/kernels/aligned.h"
 #include "engine/kernels/rope.h"
 #include "engine/model/config.h"
@@ -127,6 +129,7 @@ class Backend {
     // See Engine.
     virtual Result<void> use_page_memory(std::span<std::byte>) { return {}; }
     virtual void page_changed(const std::byte* /*page*/) {}
+    virtual std::optional<DeviceFigures> device_figures() const { return std::nullopt; }
 
     // A pass is begun, its ops are called, and it is ended. `logits` is where the caller wants
     // them; ops write to logits_of_pass(logits).

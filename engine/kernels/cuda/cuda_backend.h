@@ -52,6 +52,7 @@ class CudaBackend final : public Backend {
     std::int64_t pages_per_pass() const override;
     Result<void> use_page_memory(std::span<std::byte> memory) override;
     void page_changed(const std::byte* page) override;
+    std::optional<DeviceFigures> device_figures() const override;
     PassShape begin_pass(const Pass& pass) override;
     float* logits_of_pass(float* logits) override;
     void end_pass(float* logits) override;
@@ -115,6 +116,7 @@ class CudaBackend final : public Backend {
     void reserve_results(bool& moved);
     void draw_tokens();
     void count_attention();
+    void add_to_totals();
     template <class K>
     void attend_tiles(const AttendArgs& args, const DeviceArray<AttendItem>& items,
                       const std::int32_t* count, std::int32_t blocks);
@@ -159,6 +161,7 @@ class CudaBackend final : public Backend {
     std::vector<int> restore_events_;  // As bank_order_.
     int begun_ = -1, ended_ = -1, written_ = -1, rows_written_ = -1;
     PassFigures figures_;
+    DeviceFigures totals_;  // Without memory, which is asked for.
 };
 
 }  // namespace hearth::engine::cuda

@@ -32,9 +32,15 @@ Result<Device> probe_device() {
         return make_error(ErrorCode::kUnsupported,
                           std::string(properties.name) +
                               ": compute capability below 8.0 has no int8 tensor cores for us");
-    return Device{properties.name,           properties.major,
-                  properties.minor,          properties.multiProcessorCount,
-                  properties.totalGlobalMem, properties.sharedMemPerBlockOptin};
+    char bus_id[32] = "";
+    if (cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, 0) != cudaSuccess) bus_id[0] = 0;
+    return Device{properties.name,
+                  properties.major,
+                  properties.minor,
+                  properties.multiProcessorCount,
+                  properties.totalGlobalMem,
+                  properties.sharedMemPerBlockOptin,
+                  bus_id};
 }
 
 class CudaMachine final : public Machine {

@@ -244,6 +244,31 @@ void CudaBackend::end_pass(float* logits) {
     if (floats > 0) machine_->copy(logits, logits_.get(), floats * sizeof(float), Stream::kCompute);
     fail_if(machine_->finish());
     figures_.milliseconds = machine_->milliseconds(begun_, ended_);
+    add_to_totals();
+}
+
+void CudaBackend::add_to_totals() {
+    totals_.busy_seconds += figures_.milliseconds * 1e-3;
+    totals_.read_bytes += figures_.weight_bytes + figures_.kv_bytes;
+    totals_.operations += figures_.byte_products + figures_.half_products;
+    ++totals_.passes;
+    totals_.replayed += figures_.replayed ? 1 : 0;
+    totals_.restored_bytes += figures_.restored_bytes;
+    totals_.written_bytes += figures_.written_bytes;
+    const auto page = static_cast<std::int64_t>(KvLayout::of(config_).page_bytes());
+    totals_.copies_waiting = figures_.restored_bytes / page;
+}
+
+std::optional<DeviceFigures> CudaBackend::device_figures() const {
+    DeviceFigures figures = totals_;
+    const Device& device = machine_->device();
+    figures.name = device.name;
+    figures.bus_id = device.bus_id;
+    figures.memory_bytes = static_cast<std::int64_t>(device.memory_bytes);
+    for (std::size_t use = 0; use < kUseNames.size(); ++use)
+        figures.memory.push_back({kUseNames[use], static_cast<std::int64_t>(machine_->bytes_used(
+                                                      static_cast<Use>(use)))});
+    return figures;
 }
 
 // K and V that attention reads, and its products, over all layers.

@@ -20,6 +20,7 @@ struct Device {
     int multiprocessors = 0;
     std::size_t memory_bytes = 0;
     std::size_t shared_bytes = 0;  // Most that one block may have.
+    std::string bus_id = {};       // "0000:17:00.0"
 };
 
 // What device memory is used for.

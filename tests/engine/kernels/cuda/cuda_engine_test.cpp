@@ -193,6 +193,8 @@ TEST(CudaEngine, PagesComeBackFromTheirCaller) {
         const Pages pages_a(kv, 200), pages_b(kv, 200);
         Logits got_a, got_b;
         std::int64_t restored = 0;
+        const auto before = cuda.engine->device_figures();
+        ASSERT_TRUE(before.has_value());
         for (std::int32_t from = 0; from < 200; from += 50) {
             const Logits part_a = feed(*cuda.engine, pages_a, a, from, 50);
             restored += cuda.backend->figures().restored_bytes;
@@ -204,6 +206,12 @@ TEST(CudaEngine, PagesComeBackFromTheirCaller) {
         EXPECT_TRUE(same_bits(got_a, want_a));
         EXPECT_TRUE(same_bits(got_b, want_b));
         EXPECT_GT(restored, 0);
+        const auto after = cuda.engine->device_figures();
+        EXPECT_EQ(after->restored_bytes - before->restored_bytes, restored);
+        EXPECT_EQ(after->passes - before->passes, 8);
+        EXPECT_GT(after->read_bytes, before->read_bytes);
+        EXPECT_STREQ(after->memory[1].name, "pages");
+        EXPECT_GE(after->memory[1].bytes, static_cast<std::int64_t>(6 * kv.page_bytes()));
         // A copy of the pages elsewhere, half of the last one: as a fork of the chat would make.
         const Pages copy(kv, 200);
         for (std::size_t i = 0; i < 4; ++i)
