@@ -95,6 +95,10 @@ std::vector<ToolCall> calls_of(std::string_view text, ToolFormat format) {
     return text.empty() ? out : std::vector<ToolCall>{};
 }
 
+char first_of_calls(ToolFormat format) {
+    return engine::call_front(format, "").front();
+}
+
 // Without the white space at its end.
 std::string without_end(std::string text) {
     text.resize(text.find_last_not_of(kBlank) + 1);
@@ -117,11 +121,12 @@ void CallReader::keep(ToolCall call, Piece& piece) {
 
 CallReader::Piece CallReader::add(std::string_view text) {
     pending_ += text;
-    if (format_ == ToolFormat::kTagged) return take_tagged(false);
+    if (!whole_) return take_tagged(false);
     const std::size_t first = pending_.find_first_not_of(kBlank);
     if (first != std::string::npos && !has_text_)
-        may_call_ = pending_[first] == (format_ == ToolFormat::kMistral ? '[' : '{');
-    if (first == std::string::npos || may_call_) return {};
+        may_call_ = pending_[first] == first_of_calls(format_);
+    if (first == std::string::npos) return {};
+    if (may_call_) return format_ == ToolFormat::kTagged ? take_tagged(false) : Piece{};
     has_text_ = true;
     return {std::exchange(pending_, {}), {}};
 }
@@ -164,8 +169,7 @@ CallReader::Piece CallReader::take_tagged(bool at_end) {
     return piece;
 }
 
-engine::ChatMessage reply_message(ToolFormat format, bool parallel, std::string_view text) {
-    CallReader reader(format, parallel);
+engine::ChatMessage reply_message(CallReader reader, std::string_view text) {
     engine::ChatMessage out;
     out.role = engine::Role::kAssistant;
     for (CallReader::Piece& piece : std::vector{reader.add(text), reader.finish()}) {

@@ -14,7 +14,12 @@ namespace hearth {
 // What looks like a call and is none stays text. A call comes when it is whole.
 class CallReader {
   public:
-    CallReader(engine::ToolFormat format, bool parallel) : format_(format), parallel_(parallel) {}
+    // `whole`: the reply is one call or none at all, as where it is bound to a format. Else kTagged
+    // may have calls anywhere.
+    CallReader(engine::ToolFormat format, bool parallel, bool whole = false)
+        : format_(format),
+          parallel_(parallel),
+          whole_(whole || format != engine::ToolFormat::kTagged) {}
 
     struct Piece {
         std::string text;                     // Certain now.
@@ -31,13 +36,14 @@ class CallReader {
 
     engine::ToolFormat format_;
     bool parallel_;
+    bool whole_;
     std::string pending_;
     std::size_t calls_ = 0;
     bool has_text_ = false;  // Something but white space was said.
-    bool may_call_ = true;   // Llama 3 and Mistral: by how the reply begins.
+    bool may_call_ = true;   // whole_: by how the reply begins.
 };
 
 // A whole reply as the message that the client will send back.
-engine::ChatMessage reply_message(engine::ToolFormat format, bool parallel, std::string_view text);
+engine::ChatMessage reply_message(CallReader reader, std::string_view text);
 
 }  // namespace hearth

@@ -148,8 +148,6 @@ std::optional<ApiError> read_chat(const json::object& body, std::int32_t vocab_s
     read_reply_options(reader, vocab_size, out.options);
     read_chat_logprobs(reader, out.options.sampling);
     read_tools(reader, /*nested=*/true, out.tools);
-    if (out.tools.offered() && out.options.grammar)
-        reader.fail("response_format", "unsupported_value", "must be 'text' where there are tools");
     note_ignored(reader, out.options.ignored);
     return reader.error();
 }

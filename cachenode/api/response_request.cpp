@@ -149,8 +149,6 @@ void read_reply(FieldReader& reader, ResponseRequest& out) {
     if (!text->is_object()) return reader.fail_type("text", "an object");
     if (const json::value* format = text->get_object().if_contains("format"))
         read_format(reader, *format, "text.format", "", out.options.grammar);
-    if (out.tools.offered() && out.options.grammar)
-        reader.fail("text.format", "unsupported_value", "must be 'text' where there are tools");
 }
 
 void keep_shown(const json::object& body, json::object& out) {

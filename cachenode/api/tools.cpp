@@ -244,6 +244,37 @@ std::optional<ApiError> call_grammar(const ToolOptions& tools, ToolFormat format
     return std::nullopt;
 }
 
+std::optional<ApiError> add_calls(const ToolOptions& tools, ToolFormat format,
+                                  const std::string& param, engine::JsonGrammar& grammar) {
+    const std::int32_t reply = grammar.root();
+    // A call of this family is such an object.
+    if (format == ToolFormat::kLlama3 && reply == engine::JsonGrammar::kFreeObject)
+        return std::nullopt;
+    std::optional<std::int32_t> either;
+    if (format == ToolFormat::kTagged) {
+        std::vector<engine::JsonGrammar::Framed> fronts;
+        for (const std::string& name : tools.names)
+            fronts.push_back({engine::call_front(format, name), engine::JsonGrammar::kFreeObject});
+        const std::string back(engine::call_back(format));
+        either = grammar.one_of({grammar.framed(fronts, back), reply});
+    }
+    if (!either)
+        return invalid_field(param, "unsupported_value",
+                             "'" + param +
+                                 "' cannot be kept beside calls that the model may choose to make "
+                                 "with this model's template; set 'tool_choice'.");
+    grammar.set_root(*either);
+    return std::nullopt;
+}
+
+std::optional<ApiError> bind_calls(const ToolOptions& tools, ToolFormat format,
+                                   const std::string& param,
+                                   std::optional<engine::JsonGrammar>& grammar) {
+    if (tools.must_call()) return call_grammar(tools, format, grammar.emplace());
+    if (!tools.offered() || !grammar) return std::nullopt;
+    return add_calls(tools, format, param, *grammar);
+}
+
 std::string spaced_json(const json::value& value, int indent) {
     std::string out;
     add_json(value, indent, 0, out);

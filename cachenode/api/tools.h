@@ -48,6 +48,18 @@ engine::ChatTools chat_tools(const ToolOptions& tools, engine::ToolFormat format
 std::optional<ApiError> call_grammar(const ToolOptions& tools, engine::ToolFormat format,
                                      engine::JsonGrammar& out);
 
+// What the reply is bound to: the call that must come; what it was bound to before (`param`) or a
+// call, where calls are offered; else nothing changes.
+std::optional<ApiError> bind_calls(const ToolOptions& tools, engine::ToolFormat format,
+                                   const std::string& param,
+                                   std::optional<engine::JsonGrammar>& grammar);
+
+// Widens the grammar of a reply that is bound to a format: it may be one call instead, of any
+// arguments. A 400 about `param` where the family's calls cannot be told from such a reply by how
+// it begins.
+std::optional<ApiError> add_calls(const ToolOptions& tools, engine::ToolFormat format,
+                                  const std::string& param, engine::JsonGrammar& grammar);
+
 // JSON on one line with a space behind ':' and ',', or with `indent` spaces a level: how templates
 // show functions.
 std::string spaced_json(const boost::json::value& value, int indent);

@@ -117,22 +117,21 @@ std::optional<ApiError> TurnHandler::prepare_chat(ChatRequest& request) {
     const ToolOptions& tools = request.tools;
     const engine::ToolFormat format = prompts.chat_template().tool_format();
     if (auto error = check_tools(tools, request.messages, format)) return error;
-    if (tools.must_call())
-        if (auto error = call_grammar(tools, format, request.options.grammar.emplace()))
-            return error;
-    if (tools.offered())
-        readers_.resize(static_cast<std::size_t>(request.options.choices),
-                        CallReader(format, tools.parallel));
+    const bool is_bound = request.options.grammar.has_value() || tools.must_call();
+    const std::string param = response_ ? "text.format" : "response_format";
+    if (auto error = bind_calls(tools, format, param, request.options.grammar)) return error;
+    const CallReader reader(format, tools.parallel, is_bound);
+    if (tools.offered()) readers_.resize(static_cast<std::size_t>(request.options.choices), reader);
     if (auto error = set_turn(request.options, render(request))) return error;
     const std::vector<std::string>& stops = prompts.chat_template().stop_strings();
     turn_.stop.insert(turn_.stop.end(), stops.begin(), stops.end());
-    const bool has_tools = tools.offered(), parallel = tools.parallel, opens = tools.must_call();
-    turn_.canonical_reply = [shared = context_.parts.prompts, has_tools, parallel,
+    const bool has_tools = tools.offered(), opens = tools.must_call();
+    turn_.canonical_reply = [shared = context_.parts.prompts, has_tools, reader,
                              opens](const std::string& reply) {
         const engine::ChatTemplate& chat = shared->chat_template();
         std::vector<engine::TokenId> ids;
         if (has_tools)
-            chat.render_reply(reply_message(chat.tool_format(), parallel, reply), ids, opens);
+            chat.render_reply(reply_message(reader, reply), ids, opens);
         else
             chat.render_reply(reply, ids);
         return ids;

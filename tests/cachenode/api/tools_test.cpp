@@ -68,7 +68,6 @@ TEST(Tools, AreRefusedByName) {
          "tool_choice.function.name"},
         {chat(R"("tool_choice":"required")"), "tool_choice"},
         {chat(kTools + R"(,"parallel_tool_calls":1)"), "parallel_tool_calls"},
-        {chat(kTools + R"(,"response_format":{"type":"json_object"})"), "response_format"},
         {chat(R"("n":1)", R"(,{"role":"tool","content":"x"})"), "messages[1].tool_call_id"},
         {chat(R"("n":1)", R"(,{"role":"tool","tool_call_id":"c9","content":"x"})"),
          "messages[1].tool_call_id"},
@@ -164,6 +163,72 @@ const std::vector<Said> kSaid = {
      {{"f", "{\"a\": \"\xc3\xa9\"}"}}},
     {ToolFormat::kMistral, "[1] is a source", "[1] is a source", {}},
 };
+
+// Beside a format the model chooses between a value of that format and one call.
+TEST(Tools, ACallOrAReplyOfTheFormat) {
+    ChatRequest request;
+    ASSERT_FALSE(parse_chat_request(
+        chat(kTools + R"(,"response_format":{"type":"json_schema","json_schema":{"name":"n",
+             "schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"]}}})"),
+        100, request));
+    ASSERT_TRUE(request.options.grammar);
+    const auto bound = *request.options.grammar;
+    const auto takes = [](const engine::JsonGrammar& grammar, std::string_view text) {
+        engine::JsonState state(grammar);
+        return state.push_all(text) && state.is_done();
+    };
+    auto grammar = request.options.grammar;
+    ASSERT_FALSE(bind_calls(request.tools, ToolFormat::kTagged, "p", grammar));
+    const std::string name = request.tools.names.front();
+    const std::string call =
+        "<tool_call>\n{\"name\": \"" + name + "\", \"arguments\": {\"x\":[1]}}\n</tool_call>";
+    EXPECT_TRUE(takes(*grammar, R"({"a":true})"));
+    EXPECT_TRUE(takes(*grammar, call));
+    EXPECT_FALSE(takes(*grammar, R"({"b":true})"));
+    EXPECT_FALSE(takes(*grammar, "Hello"));
+    EXPECT_FALSE(takes(*grammar, "<tool_call>\n{\"name\": \"other\", \"arguments\": {}}"));
+    EXPECT_FALSE(takes(bound, call));
+    // Where both begin with the same byte, or with a mark that is no text.
+    for (const ToolFormat format : {ToolFormat::kLlama3, ToolFormat::kMistral}) {
+        grammar = bound;
+        const auto error = bind_calls(request.tools, format, "text.format", grammar);
+        ASSERT_TRUE(error);
+        EXPECT_EQ(error->param, "text.format");
+        EXPECT_EQ(error->code, "unsupported_value");
+    }
+    grammar = bound;
+    grammar->set_root(engine::JsonGrammar::kFreeObject);
+    EXPECT_FALSE(bind_calls(request.tools, ToolFormat::kLlama3, "p", grammar));
+    EXPECT_TRUE(takes(*grammar, R"({"name": "f", "parameters": {}})"));
+    // No calls, or one that must come: the format alone, or the call alone.
+    request.tools.choice = ToolOptions::Choice::kNone;
+    grammar = bound;
+    EXPECT_FALSE(bind_calls(request.tools, ToolFormat::kMistral, "p", grammar));
+    EXPECT_TRUE(takes(*grammar, R"({"a":true})"));
+    request.tools.choice = ToolOptions::Choice::kRequired;
+    EXPECT_FALSE(bind_calls(request.tools, ToolFormat::kTagged, "p", grammar));
+    EXPECT_FALSE(takes(*grammar, R"({"a":true})"));
+}
+
+TEST(Tools, ABoundReplyIsACallOnlyFromItsFirstByteOn) {
+    const std::string call = R"(<tool_call>{"name": "f", "arguments": {}}</tool_call>)";
+    const std::string quoted =
+        R"({"a":"<tool_call>{\"name\": \"f\", \"arguments\": {}}</tool_call>"})";
+    const std::string value = R"(["<tool_call>[{}]</tool_call>)" + call + "\"]";
+    for (const std::string& reply : {call, quoted, value}) {
+        CallReader reader(ToolFormat::kTagged, true, true);
+        std::string text;
+        std::size_t calls = 0;
+        for (const char c : reply) {
+            const CallReader::Piece piece = reader.add(std::string(1, c));
+            text += piece.text;
+            calls += piece.calls.size();
+        }
+        const CallReader::Piece rest = reader.finish();
+        EXPECT_EQ(text + rest.text, reply == call ? "" : reply);
+        EXPECT_EQ(calls + rest.calls.size(), reply == call ? 1u : 0u);
+    }
+}
 
 TEST(Tools, RepliesAreReadHoweverTheyAreCut) {
     const std::uint64_t seed = std::random_device{}();

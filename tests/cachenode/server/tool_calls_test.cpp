@@ -134,6 +134,50 @@ TEST_P(ToolCalls, RequiredCallsOneOfThem) {
     EXPECT_EQ(text.at("choices").at(0).at("finish_reason"), json::value("length"));
 }
 
+// A reply beside tools is a value of the format or a call, whichever the model prefers.
+TEST_P(ToolCalls, BesideAFormat) {
+    NodeConfig config;
+    config.chat_template = GetParam();
+    NodeWorld world(config);
+    const bool is_tagged = std::string(GetParam()) == "qwen";
+    const json::array messages = {json::object{{"role", "user"}, {"content", "Do something."}}};
+    const json::value format = json::parse(R"({"type":"json_schema","json_schema":{"name":"n",
+        "schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"]}}})");
+    int texts = 0, calls = 0;
+    for (int seed = 0; seed < 12; ++seed) {
+        const json::object body = body_of(
+            messages,
+            {{"response_format", format}, {"temperature", 2}, {"max_tokens", 300}, {"seed", seed}});
+        if (!is_tagged) {
+            const auto answer = world.post(kChat, json::serialize(body));
+            ASSERT_EQ(answer.status, 400) << answer.body;
+            EXPECT_EQ(json::parse(answer.body).at("error").at("param"),
+                      json::value("response_format"));
+            break;
+        }
+        const json::value answer = post(world, body);
+        const json::value& choice = answer.at("choices").at(0);
+        if (choice.at("finish_reason") == json::value("length")) continue;
+        const json::object& message = choice.at("message").as_object();
+        calls += message.contains("tool_calls");
+        if (message.contains("tool_calls")) continue;
+        ++texts;
+        const json::string& text = message.at("content").as_string();
+        EXPECT_TRUE(json::parse({text.data(), text.size()}).at("a").is_bool()) << text;
+    }
+    EXPECT_EQ(texts > 0, is_tagged);
+    EXPECT_EQ(calls > 0, is_tagged);
+    for (const auto& [choice, is_call] : {std::pair{"none", false}, {"required", true}}) {
+        const json::value answer =
+            post(world, body_of(messages, {{"response_format", format}, {"tool_choice", choice}}));
+        const json::value& first = answer.at("choices").at(0);
+        EXPECT_EQ(first.at("message").as_object().contains("tool_calls"), is_call);
+        EXPECT_EQ(first.at("finish_reason"), json::value(is_call ? "tool_calls" : "stop"));
+    }
+    post(world, body_of(messages,
+                        {{"response_format", {{"type", "json_object"}}}, {"tool_choice", "none"}}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, ToolCalls, ::testing::Values("qwen", "llama3", "mistral"));
 
 TEST(ToolCallsOfNone, ATemplateWithoutToolsSaysSo) {
