@@ -140,8 +140,10 @@ KvEventPublisher::KvEventPublisher(KvEventOptions options, std::unique_ptr<Socke
     if (sockets_->replay != nullptr) replay_endpoint_ = Sockets::endpoint_of(sockets_->replay);
     constexpr const char* kBatches = "hearth_kv_event_batches_total";
     constexpr const char* kHelp =
-        "Batches of KV events: sent to all subscribers, dropped for one whose queue was full, or "
-        "lost to all as events came faster than they could be written.";
+        "Batches of KV events: sent to all subscribers that keep up, found a subscriber's queue "
+        "full "
+        "(who loses batches from then on until it has read some), or lost to all as events came "
+        "faster than they could be written.";
     sent_ = metrics.counter(kBatches, kHelp, {{"result", "ok"}});
     lagging_ = metrics.counter(kBatches, kHelp, {{"result", "lagging"}});
     overflowed_ = metrics.counter(kBatches, kHelp, {{"result", "overflow"}});
