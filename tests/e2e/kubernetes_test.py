@@ -221,7 +221,7 @@ def check_relations(build, objects, configs):
         board = json.loads(text)["uid"].removeprefix("hearth-")
         check(json.loads(text) == json.loads((ROOT / "dashboards" / f"{board}.json").read_text()), board)
     for rule in by_kind(objects, "PrometheusRule"):
-        check(len(boards) == 3 and rule["spec"]["groups"] == rule_groups(), f"{build}: rules or dashboards")
+        check(len(boards) == 4 and rule["spec"]["groups"] == rule_groups(), f"{build}: rules or dashboards")
     for scaled in by_kind(objects, "ScaledObject"):
         target = scaled["spec"]["scaleTargetRef"]
         found = [w for w in workloads(objects) if w["metadata"]["name"] == target["name"]]
