@@ -1,4 +1,4 @@
-"""The official OpenAI client for Python, through the router: all of official_clients.SCENARIOS."""
+"""The official OpenAI client for Python, through the router: all of clients/scenarios.json."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ def main():
     have = subprocess.run([python, "-c", "import openai"], capture_output=True)
     if have.returncode != 0:
         skip("the OpenAI client is not installed (./dev test installs it)")
-    play([python, pathlib.Path(__file__).with_name("clients") / "scenarios.py"])
+    play("python", [python, pathlib.Path(__file__).with_name("clients") / "driver.py"])
 
 
 main()

@@ -1,4 +1,4 @@
-"""The official OpenAI client for Node, through the router: all of official_clients.SCENARIOS."""
+"""The official OpenAI client for Node, through the router: all of clients/scenarios.json."""
 
 import os
 import pathlib
@@ -15,8 +15,8 @@ def main():
     modules = os.environ.get("HEARTH_TEST_NODE_MODULES", "")
     if not (pathlib.Path(modules) / "openai" / "package.json").is_file():
         skip("the OpenAI client for Node is not installed (./dev test installs it where there is npm)")
-    script = pathlib.Path(__file__).with_name("clients") / "scenarios.cjs"
-    play([node, script], {**os.environ, "NODE_PATH": modules})
+    script = pathlib.Path(__file__).with_name("clients") / "driver.cjs"
+    play("node", [node, script], {**os.environ, "NODE_PATH": modules})
 
 
 main()
