@@ -92,13 +92,14 @@ ResponseStore::Batch ResponseStore::newer(const std::string& salt, const Session
     std::vector<Place> found;
     for (auto at = ids.lower_bound(first);
          at != ids.end() && session_of_response(at->first) == session; ++at)
-        if (at->second->number > after) found.push_back(at->second);
+        if (at->second->number > after && at->second->bytes <= kBatchBytes)
+            found.push_back(at->second);
     std::sort(found.begin(), found.end(),
               [](const Place& a, const Place& b) { return a->number < b->number; });
     std::size_t bytes = 0;
     for (const Place& place : found) {
         bytes += place->bytes;
-        if (!out.responses.empty() && bytes > kBatchBytes) break;
+        if (bytes > kBatchBytes) break;
         out.responses.emplace_back(place->id, &place->response);
         out.last = place->number;
     }

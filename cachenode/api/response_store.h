@@ -29,7 +29,7 @@ class ResponseStore {
         std::size_t count = 16'384;
         std::size_t bytes = 256 << 20;  // Of texts, and a constant for each message.
     };
-    static constexpr std::size_t kBatchBytes = 4 << 20;
+    static constexpr std::size_t kBatchBytes = 2 << 20;  // Six times that as JSON, at worst.
 
     explicit ResponseStore(Limits limits) : limits_(limits) {}
 
@@ -42,7 +42,8 @@ class ResponseStore {
     void erase(const SessionKey& session);
 
     // Some of a session's under a salt that were kept behind number `after`, the oldest first, of
-    // kBatchBytes or a single one. Valid until the next call that is not const.
+    // kBatchBytes at most; larger ones stay where they are. Valid until the next call that is not
+    // const.
     struct Batch {
         std::vector<std::pair<std::string, const KeptResponse*>> responses;
         std::uint64_t last = 0;  // Number of the last.

@@ -47,6 +47,16 @@ class Migrator::Core {
           work(io_context),
           next_round(io_context) {}
 
+    // Ready nodes of this model, without this one.
+    struct Heirs {
+        std::vector<NodeRecord> nodes;
+        SeatTable table;
+        // The first of the session's order: where the router will look for it. Not of no nodes.
+        const NodeRecord& of(const SessionKey& key) const {
+            return nodes[table.top(key, 1).seats[0]];
+        }
+    };
+    static Task<Heirs> heirs(Self self);
     static Task<std::optional<NodeRecord>> heir_of(Self self, SessionKey key);
     static Task<Result<PushAnswer>> push(Self self, NodeRecord heir,
                                          std::shared_ptr<HeldSession> held, bool owner);
@@ -102,19 +112,25 @@ Task<void> Migrator::Core::pause(asio::steady_timer& timer, std::chrono::millise
     co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
 
-// The first of the session's order without this node: where the router will look for it.
-Task<std::optional<NodeRecord>> Migrator::Core::heir_of(Self self, SessionKey key) {
+Task<Migrator::Core::Heirs> Migrator::Core::heirs(Self self) {
+    Heirs out;
     auto nodes = co_await self->parts.publisher->nodes();
-    if (!nodes) co_return std::nullopt;
+    if (!nodes) co_return out;
     std::erase_if(*nodes, [&self](const NodeRecord& node) {
         return node.node_id == self->options.node_id || node.state != NodeState::kReady ||
                node.model_fingerprint != self->options.fingerprint;
     });
-    if (nodes->empty()) co_return std::nullopt;
     std::vector<Seat> seats;
     for (const NodeRecord& node : *nodes) seats.push_back({node_hash(node.node_id), node.weight});
-    const SeatTable table(seats);
-    co_return std::move((*nodes)[table.top(key, 1).seats[0]]);
+    out.nodes = std::move(*nodes);
+    out.table = SeatTable(seats);
+    co_return out;
+}
+
+Task<std::optional<NodeRecord>> Migrator::Core::heir_of(Self self, SessionKey key) {
+    const Heirs all = co_await heirs(self);
+    if (all.nodes.empty()) co_return std::nullopt;
+    co_return all.of(key);
 }
 
 Task<Result<PushAnswer>> Migrator::Core::push(Self self, NodeRecord heir,
@@ -224,12 +240,12 @@ Task<Result<PushAnswer>> Migrator::Core::give(Self self, NodeRecord heir,
 }
 
 Task<void> Migrator::Core::copy(Self self, SessionKey key, std::string salt) {
-    const std::shared_ptr<HeldSession> held = co_await self->parts.gate->hold(key, salt);
-    if (held == nullptr) co_return;
     const auto heir = co_await heir_of(self, key);
     if (!heir) co_return;
-    const auto pushed = co_await give(self, *heir, held, false);
     co_await give_kept(self, *heir, key, salt);
+    const std::shared_ptr<HeldSession> held = co_await self->parts.gate->hold(key, salt);
+    if (held == nullptr) co_return;
+    const auto pushed = co_await give(self, *heir, held, false);
     if (!pushed)
         log::debug("a turn could not be copied to its heir", {{"error", pushed.error().message}});
 }
@@ -305,12 +321,12 @@ Task<void> Migrator::Core::give_kept(Self self, NodeRecord heir, SessionKey key,
 // Before the KV, which takes longer; also of sessions that have no KV here any more.
 Task<void> Migrator::Core::hand_off_kept(Self self, MonotonicNs deadline) {
     if (!self->texts.sessions) co_return;
+    const Heirs all = co_await heirs(self);
+    if (all.nodes.empty() || !self->texts.sessions) co_return;
     const auto sessions = self->texts.sessions();
     for (const auto& [key, salt] : sessions) {
         if (self->stopped || self->clock.now() >= deadline) co_return;
-        const auto heir = co_await heir_of(self, key);
-        if (!heir) co_return;
-        co_await give_kept(self, *heir, key, salt);
+        co_await give_kept(self, all.of(key), key, salt);
     }
 }
 

@@ -1,5 +1,6 @@
 """Kept responses through routers: shown, forgotten everywhere, and along with their session to another node."""
 
+import hashlib
 import json
 import signal
 
@@ -54,6 +55,39 @@ def shown_and_forgotten(fleet, routers):
     status, headers, _ = request(routers[0], "PUT", f"/v1/responses/{unknown}")
     check(status == 405 and dict(headers)["allow"] == "GET, DELETE", f"{status} {headers}")
     check(request(routers[0], "GET", f"/v1/responses/{unknown}/cancel")[0] == 404, "a path of a path")
+
+
+def stays_with_its_tenant():
+    """Shown to nobody else, whatever tenant or salt a client claims to be of."""
+    with Fleet() as fleet:
+        fleet.start_redis()
+        for n in range(2):
+            fleet.start_node(f"node-{n}", *HEARTBEAT)
+        config = fleet.path("router.yaml")
+        with open(config, "w", encoding="utf-8") as out:
+            out.write("tenants:\n")
+            for name in ("anna", "otto"):
+                digest = hashlib.sha256(f"hk-{name}".encode()).hexdigest()
+                out.write(f"  - {{name: {name}, keys: [\"sha256:{digest}\"]}}\n")
+        router = fleet.start_router("router", "--config", config)
+        fleet.wait_members(router, 2)
+
+        def of(name, method, path, body=None, **more):
+            headers = {"authorization": f"Bearer hk-{name}", "content-type": "application/json", **more}
+            status, _, answer = request(router, method, path, body and json.dumps(body), headers)
+            return status, json.loads(answer)
+
+        status, kept = of("anna", "POST", "/v1/responses", {**TURN, "input": "Between us."})
+        check(status == 200, kept)
+        path = f"/v1/responses/{kept['id']}"
+        for salt in ({}, {"hearth-tenant": ""}, {"hearth-tenant": "aa"}):
+            check(of("otto", "GET", path, **salt)[0] == 404, "another tenant was shown it")
+            check(of("otto", "DELETE", path, **salt)[0] == 404, "another tenant deleted it")
+        status, answer = of("otto", "POST", "/v1/responses", {**TURN, "input": "x", "previous_response_id": kept["id"]})
+        check(status == 404 and code(answer) == "previous_response_not_found", f"{status} {answer}")
+        check(of("nobody", "GET", path)[0] == 401, "without a key")
+        check(of("anna", "GET", path) == (200, kept), "its own tenant was not")
+        check(of("anna", "DELETE", path)[0] == 200, "its own tenant could not delete it")
 
 
 def chains(router, count):
@@ -124,6 +158,7 @@ def goes_with_a_crash(replicate):
 
 
 def main():
+    stays_with_its_tenant()
     moved = moves_with_a_drain()
     goes_with_a_crash(0)
     goes_with_a_crash(1)

@@ -106,11 +106,18 @@ TEST(ResponseStore, GivesASessionsInOrderAndInBatches) {
     }
     EXPECT_TRUE(store.newer("a", one, all.last).responses.empty());
     EXPECT_TRUE(store.newer("c", one, 0).responses.empty());
-    store.keep("a", response_id(one, 1), of(ResponseStore::kBatchBytes));
-    store.keep("a", response_id(one, 2), of(10));
+    constexpr std::size_t kMost = ResponseStore::kBatchBytes;
+    store.keep("a", response_id(one, 1), of(kMost * 3 / 4));
+    store.keep("a", response_id(one, 2), of(kMost));  // Too large to travel.
+    store.keep("a", response_id(one, 3), of(kMost / 2));
+    store.keep("a", response_id(one, 4), of(kMost / 4));
     const ResponseStore::Batch next = store.newer("a", one, all.last);
     ASSERT_EQ(next.responses.size(), 1u);
-    ASSERT_EQ(store.newer("a", one, next.last).responses.size(), 1u);
+    EXPECT_EQ(next.responses[0].first, response_id(one, 1));
+    const ResponseStore::Batch rest = store.newer("a", one, next.last);
+    ASSERT_EQ(rest.responses.size(), 2u);
+    EXPECT_EQ(rest.responses[1].first, response_id(one, 4));
+    EXPECT_TRUE(store.newer("a", one, rest.last).responses.empty());
     const std::vector<std::pair<SessionKey, std::string>> sessions = {
         {before, "a"}, {one, "a"}, {behind, "a"}, {one, "b"}};
     EXPECT_EQ(store.sessions(), sessions);
