@@ -15,6 +15,7 @@ from openmetrics import Writer
 from story import (
     BACK,
     DRAIN,
+    GPUS,
     HOUR,
     JOINED,
     LOST,
@@ -430,6 +431,54 @@ class Router:
         return out
 
 
+class Gpu:
+    """The GPU of a node of 8B parameters that gets as busy as the others; its figures are made up."""
+
+    def __init__(self, story, name):
+        self.story, self.t = story, story.t
+        self.up = np.ones(len(story.t), bool)
+        self.turns = story.turns / 2 * (1.1 if name == "gpu-1" else 0.9)
+        self.busy = np.clip(self.turns / 40, 0, 0.97) * story.noise(0.04)
+
+    def counters(self):
+        s, turns = self.story, self.turns
+        steps = self.busy / 0.012
+        return {
+            ("hearth_device_busy_seconds_total", None, None): self.busy,
+            ("hearth_device_read_bytes_total", None, None): self.busy * 3.1e12 * s.noise(0.03),
+            ("hearth_device_operations_total", None, None): self.busy
+            * (1.6e14 + 2e14 * s.pressure),
+            ("hearth_device_passes_total", "kind", "replayed"): steps * 0.9,
+            ("hearth_device_passes_total", "kind", "launched"): steps * 0.1,
+            ("hearth_device_moved_bytes_total", "direction", "to_host"): turns * 120 * 65536,
+            ("hearth_device_moved_bytes_total", "direction", "to_device"): turns
+            * 900
+            * 65536
+            * (0.02 + 0.5 * s.pressure),
+        }
+
+    def gauges(self):
+        s = self.story
+        hot = 48 + 30 * self.busy
+        full = np.full(len(self.t), 1.0)
+        return {
+            ("hearth_device_memory_capacity_bytes", "chip", "H200"): 141e9 * full,
+            ("hearth_device_memory_bytes", "use", "weights"): 8.1e9 * full,
+            ("hearth_device_memory_bytes", "use", "pages"): 112e9 * full,
+            ("hearth_device_memory_bytes", "use", "activations"): 1.2e9 * full,
+            ("hearth_device_memory_bytes", "use", "tables"): 2e8 * full,
+            ("hearth_device_copies_waiting", None, None): np.round(
+                np.clip(40 * s.pressure * s.noise(0.4) - 2, 0, 99)
+            ),
+            ("hearth_device_temperature_celsius", None, None): hot,
+            ("hearth_device_utilization_ratio", "part", "chip"): np.clip(self.busy * 1.03, 0, 1),
+            ("hearth_device_utilization_ratio", "part", "memory"): np.clip(self.busy * 0.7, 0, 1),
+        }
+
+    def histograms(self):
+        return {}
+
+
 def write(path, templates, start, seed=7):
     """The whole story as OpenMetrics text; `start`: Unix time of the first hour shown."""
     t = np.arange(-HOUR, SECONDS + 1, STEP, dtype=float)
@@ -448,4 +497,7 @@ def write(path, templates, start, seed=7):
                     JOINED - 60 if name == "node-4" else -9e9
                 )  # Prometheus tries in vain, too.
                 writer.series("up", target, model.up * 1.0)
+        for name in GPUS:
+            target = {"instance": name, "job": "hearth-cachenode", "cluster": "main"}
+            Writer(out, start, templates["gpu"], Gpu(story, name)).write(target)
         out.write("# EOF\n")

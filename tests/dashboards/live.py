@@ -11,7 +11,7 @@ import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-from fleet import Fleet, chat, metric, request, wait_until  # noqa: E402
+from fleet import ROOT, Fleet, chat, metric, request, wait_until  # noqa: E402
 
 SAMPLE = re.compile(r"^([a-z_:]+)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
@@ -26,6 +26,36 @@ def parsed(text):
         if found:
             out[found[1], tuple(sorted(LABEL.findall(found[2] or "")))] = float(found[3])
     return out
+
+
+DEVICE = """
+hearth_device_memory_capacity_bytes{chip="H200"} 0
+hearth_device_memory_bytes{use="weights"} 0
+hearth_device_memory_bytes{use="pages"} 0
+hearth_device_memory_bytes{use="activations"} 0
+hearth_device_memory_bytes{use="tables"} 0
+hearth_device_busy_seconds_total 0
+hearth_device_read_bytes_total 0
+hearth_device_operations_total 0
+hearth_device_passes_total{kind="launched"} 0
+hearth_device_passes_total{kind="replayed"} 0
+hearth_device_moved_bytes_total{direction="to_device"} 0
+hearth_device_moved_bytes_total{direction="to_host"} 0
+hearth_device_copies_waiting 0
+hearth_device_temperature_celsius 0
+hearth_device_utilization_ratio{part="chip"} 0
+hearth_device_utilization_ratio{part="memory"} 0
+"""
+
+
+def of_devices():
+    """Series of nodes with a GPU. None is here, so by the code; labels as device_metrics_test has them."""
+    code = (ROOT / "cachenode" / "device_metrics.cpp").read_text()
+    series = parsed(DEVICE)
+    names = set(re.findall(r'"(hearth_device_[a-z_]+)"', code))
+    if names != {name for name, _ in series}:
+        sys.exit(f"live: the series of GPUs are {sorted(names)}")
+    return series
 
 
 def ask(address, body, **headers):
@@ -75,6 +105,12 @@ def scraped():
                 "64MiB",
                 "--served-model-name",
                 "smollm2",
+                "--kv-events",
+                "true",
+                "--kv-events-endpoint",
+                "tcp://127.0.0.1:*",
+                "--kv-events-replay-endpoint",
+                "",
             ]
             fleet.start_node(f"node-{n}", *command)
         config = pathlib.Path(fleet.path("router.yaml"))
@@ -99,7 +135,7 @@ def scraped():
             lambda: metric(open_router, "hearth_router_node_health", 'node="node-3"') == 0,
             "the dead node is seen",
         )
-        out = {"cachenode": {}, "router": {}}
+        out = {"cachenode": {}, "router": {}, "gpu": of_devices()}
         for samples in before:
             out["cachenode"].update(samples)
         for node in (nodes[0], nodes[1], nodes[3]):

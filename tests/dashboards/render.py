@@ -224,7 +224,7 @@ def main():
     parser.add_argument(
         "--out", default=ROOT / "docs" / "img", type=pathlib.Path, help="folder of the pictures"
     )
-    parser.add_argument("--board", action="append", choices=("fleet", "node", "router"))
+    parser.add_argument("--board", action="append", choices=("fleet", "node", "router", "gpu"))
     parser.add_argument("--scheme", action="append", choices=("light", "dark"))
     words = parser.parse_args()
     chromium = (
@@ -250,7 +250,7 @@ def main():
                 "width": WIDTH,
                 "boards": {
                     b: str(ROOT / "dashboards" / f"{b}.json")
-                    for b in words.board or ("fleet", "node", "router")
+                    for b in words.board or ("fleet", "node", "router", "gpu")
                 },
                 "schemes": words.scheme or ["light", "dark"],
                 "out": str(words.out.resolve()),

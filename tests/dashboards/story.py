@@ -9,6 +9,7 @@ HOUR = 3600
 SECONDS = 6 * HOUR
 NODES = ("node-1", "node-2", "node-3", "node-4")
 ROUTERS = ("router-1", "router-2")
+GPUS = ("gpu-1", "gpu-2")  # Nodes of another pool.
 DRAIN, UPGRADED, BACK = 1.5 * HOUR, 1.62 * HOUR, 1.68 * HOUR
 LOST, RETURNED = 3 * HOUR, 3.2 * HOUR
 CAMPAIGN, JOINED, CALM = 4 * HOUR, 4.75 * HOUR, 5 * HOUR
