@@ -35,6 +35,10 @@ class ResponseWriter final : public AnswerWriter {
     std::string failure(const ApiError& error) override;
     std::string whole(std::span<const Choice> choices, const TurnUsage& usage) override;
 
+    // Behind what was written without being sent: the next event's number is one above `last`, as
+    // a client that lagged got several events' text in one.
+    void number_behind(std::int64_t last) { sequence_ = last + 1; }
+
     // The whole response, which end() or whole() has written.
     const std::string& answer() const { return answer_; }
 

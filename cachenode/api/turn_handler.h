@@ -93,8 +93,8 @@ class TurnHandler {
         std::string id;
         bool store = true;
         boost::json::object shown;
-        Dialogue dialogue;                       // Without instructions and reply.
-        const ResponseWriter* writer = nullptr;  // writer_, as what it is.
+        Dialogue dialogue;                 // Without instructions and reply.
+        ResponseWriter* writer = nullptr;  // writer_, as what it is.
     };
     std::optional<PendingResponse> response_;
     std::string missing_previous_;     // Id of a response that is not kept here; empty = none.

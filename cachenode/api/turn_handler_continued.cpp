@@ -46,8 +46,9 @@ void TurnHandler::replay() {
         Reply::Step step = reply.replay(id);
         event.text = std::move(step.text);
         if (!event.text.empty()) (void)text_events(event);
-        if (step.has_ended) return;
+        if (step.has_ended) break;
     }
+    if (response_ && headers_.last_event) response_->writer->number_behind(*headers_.last_event);
 }
 
 // Takes over what the first node drew or had by its own settings.

@@ -94,6 +94,12 @@ std::optional<ApiError> read_turn_headers(const RequestHead& head, TurnHeaders& 
         if (parsed.ec != std::errc{} || parsed.ptr != end)
             return bad_header(header::kForcedBytes, "must be a number of bytes");
     }
+    if (const std::string_view text = head.find(header::kLastEvent); !text.empty()) {
+        const char* end = text.data() + text.size();
+        const auto parsed = std::from_chars(text.data(), end, out.last_event.emplace());
+        if (parsed.ec != std::errc{} || parsed.ptr != end || *out.last_event < 0)
+            return bad_header(header::kLastEvent, "must be a number");
+    }
     return std::nullopt;
 }
 

@@ -21,7 +21,7 @@ constexpr std::string_view kTruncated = "hearth-truncated";
 constexpr std::string_view kIgnoredFields = "x-ignored-fields";
 constexpr std::string_view kNode = "hearth-node";  // Node id that answered.
 
-// Streams that outlive their node. All four are between router and node only.
+// Streams that outlive their node. All of these are between router and node only.
 // Request: asks for hearth-turn and for the token ids of the stream, as comment lines. "2": the
 // router knows kGroupNote too; without it streams that need it cannot be continued.
 constexpr std::string_view kContinuable = "hearth-continuable";
@@ -32,6 +32,8 @@ constexpr std::string_view kTurn = "hearth-turn";
 constexpr std::string_view kContinue = "hearth-continue";
 // ... behind the token ids in the first so many bytes of the body, which the client has already.
 constexpr std::string_view kForcedBytes = "hearth-forced-bytes";
+// Likewise, where events are numbered: the number of the last that the client has.
+constexpr std::string_view kLastEvent = "hearth-last-event";
 
 // The comment lines of a continuable stream, each before its event. ": 12 7" names the ids that the
 // event's text comes from; the others say that what follows is the end, or no end at all because

@@ -131,6 +131,10 @@ const std::vector<HeaderField>& Relay::request_fields(const SessionKey& session)
         forced_text_ = std::to_string(continuation_.delivered().size());
         fields.emplace_back(header::kContinue, continuation_.turn());
         fields.emplace_back(header::kForcedBytes, forced_text_);
+        if (const auto last = continuation_.last_number()) {
+            last_event_ = std::to_string(*last);
+            fields.emplace_back(header::kLastEvent, last_event_);
+        }
     } else {
         fields.emplace_back(header::kContinuable, header::kKnowsGroups, true);
     }

@@ -125,8 +125,8 @@ class Relay {
     TraceContext::Text traceparent_{};
     std::string epoch_;
     std::string route_;
-    std::string authorization_;                               // For the node.
-    std::string deadline_text_, forced_text_, resumed_body_;  // Of the request to the node.
+    std::string authorization_;                                            // For the node.
+    std::string deadline_text_, forced_text_, last_event_, resumed_body_;  // For the node.
     std::string moved_to_;
     std::vector<HeaderField> fields_;  // Of the head being written: views of what lives longer.
     std::string_view first_piece_;     // Of a whole answer: what came with its head.

@@ -217,6 +217,25 @@ TEST(ContinuedTurn, AResponseIsKeptByTheHeir) {
         << kept.body;
 }
 
+// A slow reader's events were merged: the router knows the number of the last.
+TEST(ContinuedTurn, NumbersGoOnBehindTheLastThatWasSent) {
+    NodeWorld world;
+    const std::string body = response_of(R"("max_output_tokens":24,"temperature":0)");
+    const auto whole = world.post("/v1/responses", body, {{"hearth-continuable", "2"}});
+    const std::string turn = header_of(whole, "hearth-turn");
+    const std::string forced = events_of(whole.body).at(1).note;
+    for (const auto& [last, status] : {std::pair{"41", 200}, {"x", 400}, {"-2", 400}}) {
+        const auto rest = world.post("/v1/responses", forced + body,
+                                     {{"hearth-continue", turn},
+                                      {"hearth-forced-bytes", std::to_string(forced.size())},
+                                      {"hearth-last-event", last}});
+        ASSERT_EQ(rest.status, status) << rest.body;
+        if (status != 200) continue;
+        const std::size_t at = rest.body.find("\"sequence_number\":");
+        EXPECT_EQ(rest.body.substr(at, 20), "\"sequence_number\":42") << rest.body;
+    }
+}
+
 TEST(ContinuedTurn, WhatCannotBeContinuedIsNotOffered) {
     NodeConfig config;
     config.chat_template = "qwen";

@@ -93,6 +93,7 @@ TEST_F(ContinuationTest, EventsThatBelongTogetherAreDeliveredTogether) {
     ASSERT_EQ(asked_.size(), 3u);
     EXPECT_EQ(asked_[1].body, kTurn);
     EXPECT_EQ(asked_[2].body, std::string(" 1 2") + kTurn);
+    EXPECT_EQ(asked_[2].header("hearth-last-event"), "");
 }
 
 // Events of /v1/responses are named and numbered, and so is the one that says that it broke.
@@ -108,6 +109,7 @@ TEST_F(ContinuationTest, AResponseThatBreaksEndsWithItsOwnErrorEvent) {
         const Reply reply = run(request(router_->endpoint(), "POST", "/v1/responses",
                                         {{"x-session-id", "s1"}}, R"({"model":"m","input":"x"})"));
         EXPECT_FALSE(reply.whole);
+        EXPECT_EQ(asked_.back().header("hearth-last-event"), is_ours ? "1" : "");
         EXPECT_EQ(reply.body.substr(0, first.size() - 9), first.substr(9));
         const std::string last = reply.body.substr(first.size() - 9);
         const std::string front = "event: error\ndata: {\"message\":\"";
