@@ -231,8 +231,8 @@ void NodeConfig::declare(Options& options) {
                 "Engine threads; 0 = one per core that affinity and cgroup grant, but from four "
                 "cores on one is left to the router and the network");
     options.add("cpus", cpus,
-                "Cores that they are pinned to, such as 1-7; any = none; auto = pinned if "
-                "they fill the machine");
+                "Cores that they are pinned to, such as 1-7; any = none; auto = pinned if the node "
+                "was given some of the machine's (taskset, cpuset)");
     options.add_bytes("kv_memory", kv_memory, "Memory for KV pages, such as 512MiB");
     options.add("sequences_max", sequences_max, 1, 1024, "Sequences that run at once");
     options.add("queue_max", queue_max, 1, 100'000, "Turns that wait; more are refused with 429");

@@ -52,10 +52,10 @@ Result<Places> place_threads(const Machine& machine, std::int32_t threads, std::
     const int spared = all >= kSparedFrom ? 1 : 0;
     Places places;
     places.threads = threads > 0 ? threads : std::min(machine.threads(), all - spared);
-    // The first one is the spared one: devices' interrupts mostly go there.
-    const bool fills = places.threads == all - spared && machine.threads() == all;
-    if (cpus == "auto" && spared == 1 && fills)
-        places.cpus.assign(machine.cpus.begin() + 1, machine.cpus.end());
+    // The last ones, so that those that are spared are the first: interrupts mostly go there.
+    const bool has_its_own = all < machine.online && machine.threads() == all;
+    if (cpus == "auto" && has_its_own && places.threads <= all)
+        places.cpus.assign(machine.cpus.end() - places.threads, machine.cpus.end());
     places.memory_nodes = nodes_of(machine, places.cpus.empty() ? machine.cpus : places.cpus);
     return places;
 }

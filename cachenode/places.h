@@ -18,8 +18,9 @@ struct Places {
 
 // `threads`: 0 = as many as can compute at once, but one left to the router, the network's thread
 // and the disk's where there are four or more. `cpus`: a list such as 1-7, "any" (never pinned), or
-// "auto": pinned where the threads are that many or fill the machine, else the machine has other
-// tenants, whom only the kernel can place. kInvalidArgument names the setting and its fault.
+// "auto": pinned where this process was given some of the machine's processors, else the machine
+// may have other tenants, such as another node, and only the kernel can place them all.
+// kInvalidArgument names the setting and its fault.
 Result<Places> place_threads(const Machine& machine, std::int32_t threads, std::string_view cpus);
 
 }  // namespace hearth

@@ -95,7 +95,9 @@ int Machine::threads() const {
 }
 
 Machine read_machine(const std::string& root) {
-    return {allowed_cpus(), least_quota(root), read_memory_nodes(root)};
+    const auto online = parse_cpu_list(first_line(root + "sys/devices/system/cpu/online"));
+    return {allowed_cpus(), least_quota(root), read_memory_nodes(root),
+            online ? static_cast<int>(online->size()) : 0};
 }
 
 Result<std::vector<int>> parse_cpu_list(std::string_view text) {

@@ -15,6 +15,7 @@ struct Machine {
     double quota = 0;       // Processors' worth of time by cgroup v2 (cpu.max); 0 = no bound.
     // By number of the memory node; empty where the system does not tell.
     std::vector<std::vector<int>> memory_nodes;
+    int online = 0;  // Processors of the whole machine; 0 where the system does not tell.
 
     // How many threads can compute at once: a quota's fraction is left to others.
     int threads() const;

@@ -16,8 +16,10 @@ Cpus range(int first, int last) {
     return cpus;
 }
 
-Machine machine_of(Cpus cpus, double quota = 0) {
-    return {std::move(cpus), quota, {}};
+// Processors that a process was given, of a machine with `online`.
+Machine machine_of(Cpus cpus, double quota = 0, int online = 0) {
+    const int all = online > 0 ? online : static_cast<int>(cpus.size());
+    return {std::move(cpus), quota, {}, all};
 }
 
 TEST(Places, AreChosenByTable) {
@@ -31,16 +33,20 @@ TEST(Places, AreChosenByTable) {
     };
     const Case cases[] = {
         {"one core", machine_of({0}), 0, "auto", 1, {}},
-        {"two cores: none is left idle, none pinned", machine_of(range(0, 1)), 0, "auto", 2, {}},
-        {"four: the first is the router's", machine_of(range(0, 3)), 0, "auto", 3, range(1, 3)},
-        {"a cpuset", machine_of({4, 6, 8, 10}), 0, "auto", 3, {6, 8, 10}},
-        {"a number that fills the machine", machine_of(range(0, 7)), 7, "auto", 7, range(1, 7)},
-        {"a number that leaves room for others", machine_of(range(0, 7)), 2, "auto", 2, {}},
+        {"two cores: none is left idle", machine_of(range(0, 1)), 0, "auto", 2, {}},
+        {"four: one is the router's", machine_of(range(0, 3)), 0, "auto", 3, {}},
+        {"a number", machine_of(range(0, 7)), 2, "auto", 2, {}},
         {"more than there are", machine_of(range(0, 3)), 9, "auto", 9, {}},
+        {"a cpuset", machine_of({4, 6, 8, 10}, 0, 16), 0, "auto", 3, {6, 8, 10}},
+        {"a small one", machine_of({4, 6}, 0, 16), 0, "auto", 2, {4, 6}},
+        {"all of it", machine_of({4, 6, 8, 10}, 0, 16), 4, "auto", 4, {4, 6, 8, 10}},
+        {"some of it", machine_of({4, 6, 8, 10}, 0, 16), 2, "auto", 2, {8, 10}},
+        {"more than it has", machine_of({4, 6}, 0, 16), 3, "auto", 3, {}},
+        {"a cpuset, not pinned", machine_of({4, 6}, 0, 16), 0, "any", 2, {}},
         {"a quota", machine_of(range(0, 63), 4.5), 0, "auto", 4, {}},
         {"a quota of half a core", machine_of(range(0, 63), 0.5), 0, "auto", 1, {}},
-        {"a quota beyond the machine", machine_of(range(0, 3), 16), 0, "auto", 3, range(1, 3)},
-        {"never pinned", machine_of(range(0, 7)), 0, "any", 7, {}},
+        {"a quota beyond the machine", machine_of(range(0, 3), 16), 0, "auto", 3, {}},
+        {"a quota within a cpuset", machine_of(range(4, 7), 2, 16), 0, "auto", 2, {}},
         {"a list", machine_of(range(0, 7)), 0, "0,2-3", 3, {0, 2, 3}},
         {"the first of a list", machine_of(range(0, 7)), 2, "4-7", 2, {4, 5}},
         {"a list says more than a quota", machine_of(range(0, 7), 2), 0, "0-3", 4, range(0, 3)},

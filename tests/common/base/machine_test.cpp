@@ -77,10 +77,10 @@ TEST(Machine, TakesTheLeastQuotaOfNestedGroups) {
 }
 
 TEST(Machine, ComputesWithWhatAffinityAndQuotaLeave) {
-    EXPECT_EQ((Machine{{0, 1, 2, 3}, 0, {}}).threads(), 4);
-    EXPECT_EQ((Machine{{0, 1, 2, 3}, 2.5, {}}).threads(), 2);
-    EXPECT_EQ((Machine{{0, 1, 2, 3}, 0.5, {}}).threads(), 1);
-    EXPECT_EQ((Machine{{0, 1}, 64, {}}).threads(), 2);
+    EXPECT_EQ((Machine{{0, 1, 2, 3}, 0, {}, 4}).threads(), 4);
+    EXPECT_EQ((Machine{{0, 1, 2, 3}, 2.5, {}, 4}).threads(), 2);
+    EXPECT_EQ((Machine{{0, 1, 2, 3}, 0.5, {}, 4}).threads(), 1);
+    EXPECT_EQ((Machine{{0, 1}, 64, {}, 2}).threads(), 2);
 }
 
 TEST(Machine, ReadsMemoryNodes) {
@@ -90,6 +90,9 @@ TEST(Machine, ReadsMemoryNodes) {
     root.put("sys/devices/system/node/node2/cpulist", "");  // Memory alone, such as CXL.
     const std::vector<std::vector<int>> want = {{0, 1, 4, 5}, {}, {}};
     EXPECT_EQ(root.read().memory_nodes, want);
+    EXPECT_EQ(root.read().online, 0);
+    root.put("sys/devices/system/cpu/online", "0-5,8");
+    EXPECT_EQ(root.read().online, 7);
 }
 
 TEST(Machine, PinsAThread) {
