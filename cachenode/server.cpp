@@ -335,6 +335,8 @@ NodeRecord NodeServer::State::record() const {
     out.waiting = stats->waiting;
     out.kv_bytes_used = stats->kv_bytes_used;
     out.kv_bytes_max = stats->kv_bytes_max;
+    out.kv_disk_bytes_used = stats->disk.bytes;
+    out.kv_disk_bytes_max = stats->disk.bytes_max;
     if (migrator) out.sessions = stats->sessions;
     if (publisher) out.is_drained = publisher->is_drained();
     out.reused_tokens = stats->reused_tokens;

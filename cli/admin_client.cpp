@@ -8,6 +8,7 @@
 #include "cli/server_url.h"
 #include "common/config/environment.h"
 #include "common/net/http_client.h"
+#include "common/wire/json_text.h"
 
 namespace hearth::cli {
 
@@ -20,7 +21,7 @@ void add_admin_flags(CLI::App& sub, AdminFlags& flags) {
         ->capture_default_str();
     sub.add_option("--cacert", flags.cacert,
                    "PEM file of whom to trust for https; default: the system's");
-    sub.add_flag("--json", flags.json, "The router's answer as JSON");
+    sub.add_flag("--json", flags.json, "The answer as JSON");
 }
 
 namespace {
@@ -78,7 +79,7 @@ Task<int> show_answer(asio::io_context& io, std::string command, AdminFlags flag
         co_return answer.error().code == ErrorCode::kInvalidArgument ? 2 : 1;
     }
     if (flags.json)
-        std::printf("%s\n", json::serialize(*answer).c_str());
+        std::printf("%s\n", json_text(*answer).c_str());
     else
         show(*answer);
     co_return 0;
@@ -114,7 +115,7 @@ std::string percent_encoded(const std::string& text) {
 std::string text_at(const json::object& object, const char* key) {
     const json::value* value = object.if_contains(key);
     if (value == nullptr || value->is_null()) return "-";
-    return value->is_string() ? std::string(value->as_string()) : json::serialize(*value);
+    return value->is_string() ? std::string(value->as_string()) : json_text(*value);
 }
 
 double number_at(const json::object& object, const char* key) {

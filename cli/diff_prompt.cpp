@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/model_store.h"
 #include "cli/prompt_diff.h"
+#include "common/wire/json_text.h"
 #include "engine/model/checkpoint.h"
 
 namespace hearth::cli {
@@ -45,7 +46,7 @@ Result<PromptDiff> compare(const DiffFlags& flags) {
     PromptDiff diff = diff_prompts(*a, *b);
     if (flags.model.empty()) return diff;
     const auto path = obtain_model(flags.model);
-    if (!path) return path.error();
+    if (!path) return model_error(path.error());
     const auto checkpoint = engine::load_checkpoint(*path, {.weights = false});
     if (!checkpoint) return checkpoint.error();
     const auto renderer = PromptRenderer::make(*checkpoint, flags.chat_template);
@@ -63,7 +64,7 @@ int run(const DiffFlags& flags) {
         return diff.error().code == ErrorCode::kInvalidArgument ? 2 : 1;
     }
     if (flags.json)
-        std::printf("%s\n", boost::json::serialize(diff_json(*diff)).c_str());
+        std::printf("%s\n", json_text(diff_json(*diff)).c_str());
     else
         std::fputs(diff_text(*diff).c_str(), stdout);
     return 0;

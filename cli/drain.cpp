@@ -9,6 +9,7 @@
 #include "cli/drain_progress.h"
 #include "cli/run_task.h"
 #include "common/base/clock.h"
+#include "common/wire/json_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -74,7 +75,7 @@ Task<Result<json::object>> wait_for_rest(asio::io_context& io, DrainFlags flags)
         const json::object* drain = drain_of(*node);
         if (drain == nullptr)
             co_return make_error(ErrorCode::kCancelled, "somebody has undrained " + flags.node);
-        progress.show(flags.node + ": " + progress_of(*drain));
+        progress.show(flags.node + ": " + progress_of(*drain), left_of(*drain).sessions);
         if (rest.has_come(left_of(*drain), clock.now())) co_return std::move(*node);
         if (clock.now() >= end)
             co_return make_error(ErrorCode::kTimeout, flags.node + " still has work after " +
@@ -100,12 +101,17 @@ Task<int> change(asio::io_context& io, DrainFlags flags) {
         co_return answer.error().code == ErrorCode::kInvalidArgument ? 2 : 1;
     }
     if (flags.admin.json) {
-        std::printf("%s\n", json::serialize(*answer).c_str());
+        std::printf("%s\n", json_text(*answer).c_str());
         co_return 0;
     }
     const json::object* drain = drain_of(*answer);
-    std::printf("%s is %s", flags.node.c_str(), flags.drained ? "drained" : "in service again");
-    if (flags.drained && drain != nullptr) std::printf(": %s", progress_of(*drain).c_str());
+    const bool rests = flags.wait || drain == nullptr || is_at_rest(left_of(*drain));
+    std::printf("%s %s", flags.node.c_str(),
+                !flags.drained ? "is in service again"
+                : rests        ? "is drained"
+                               : "drains");
+    if (flags.drained && drain != nullptr && !is_at_rest(left_of(*drain)))
+        std::printf(": %s", progress_of(*drain).c_str());
     std::printf("\n");
     const std::string warning = text_at(*answer, "error");
     if (warning != "-") std::fprintf(stderr, "hearth %s: %s\n", verb, warning.c_str());

@@ -16,18 +16,26 @@ struct Left {
     bool hands_over = false;  // The node moves its sessions by itself.
     bool has_heard = false;   // It knows of the drain.
 };
-std::string words_of(const Left& left);  // "1 turn running, 3 sessions not moved yet"
+// "1 turn running, 3 sessions not moved yet"
+std::string words_of(const Left& left);
 
-// On a terminal one line that changes; else a line when something has changed.
+// No turn, no session, and the node knows why.
+bool is_at_rest(const Left& left);
+
+// "[########------------] " of a drain that began with `most` sessions; empty if that is none.
+std::string drain_bar(double sessions, double most);
+
+// On a terminal one line that changes, with a bar; else a line when something has changed.
 class Progress {
   public:
     explicit Progress(bool quiet);
     ~Progress();
-    void show(const std::string& line);
+    void show(const std::string& line, double sessions);
 
   private:
     const bool quiet_, terminal_;
     std::string last_;
+    double most_ = 0;  // Sessions at the most so far: the whole bar.
 };
 
 // Whether the node has nothing left to do. One that hands its sessions over is waited for while

@@ -11,6 +11,7 @@
 #include "cli/drain_progress.h"
 #include "cli/server_url.h"
 #include "cli/turn_client.h"
+#include "common/wire/json_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -80,7 +81,7 @@ Task<Result<Left>> wait_for_rest(asio::io_context& io, const SelfFlags& flags) {
                                            std::chrono::milliseconds(5'000));
         const auto left = left_of(answer, flags.place);
         if (!left) co_return left.error();
-        progress.show(words_of(*left));
+        progress.show(words_of(*left), left->sessions);
         if (rest.has_come(*left, clock.now())) co_return *left;
         if (clock.now() >= end)
             co_return make_error(ErrorCode::kTimeout, "still has work after " +
@@ -116,9 +117,10 @@ Task<int> drain_self(asio::io_context& io, SelfFlags flags) {
     if (flags.json) {
         json::object out{{"waited", flags.wait}};
         if (flags.wait) out["turns"] = left->turns, out["sessions"] = left->sessions;
-        std::printf("%s\n", json::serialize(out).c_str());
+        std::printf("%s\n", json_text(out).c_str());
     } else if (flags.wait) {
-        std::printf("the node is drained: %s\n", words_of(*left).c_str());
+        const std::string more = is_at_rest(*left) ? "" : ": " + words_of(*left);
+        std::printf("the node is drained%s\n", more.c_str());
     } else {
         std::printf("the node drains\n");
     }

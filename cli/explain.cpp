@@ -31,13 +31,13 @@ void add_session_flags(CLI::App& sub, SessionFlags& flags) {
 }
 
 // Hex digits name a session by themselves; a client's key does only with its source.
-bool needs_source(const SessionFlags& flags) {
+bool needs_source(const char* command, const SessionFlags& flags) {
     const bool hex = flags.key.size() == 32 &&
                      flags.key.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
     if (hex || !flags.source.empty()) return false;
-    std::fprintf(stderr,
-                 "hearth: '%s' is a key as clients send it: say where, such as --source header\n",
-                 flags.key.c_str());
+    std::fprintf(
+        stderr, "hearth %s: '%s' is a key as clients send it: say where, such as --source header\n",
+        command, flags.key.c_str());
     return true;
 }
 
@@ -72,15 +72,24 @@ void show_order(const json::object& answer) {
     }
 }
 
+// Who has the session's KV and how that is known; the number of its tokens comes with the node's
+// record, and is 0 until then.
+std::string holder_of(const json::object& answer) {
+    const std::string holder = text_at(answer, "holder");
+    if (holder == "-") return "- (no router and no store has a note of it)";
+    const double tokens = number_at(answer, "tokens");
+    const std::string size = tokens > 0 ? ", " + text_at(answer, "tokens") + " tokens" : "";
+    return holder + " (known by: " + text_at(answer, "known_by") + ", epoch " +
+           text_at(answer, "epoch") + size + ")";
+}
+
 void show_placement(const json::object& answer) {
     std::printf("session  %s\n", text_at(answer, "session").c_str());
     std::printf("node     %s (%s)\n", text_at(answer, "node").c_str(),
                 text_at(answer, "reason").c_str());
     std::printf("why      %s\n", text_at(answer, "why").c_str());
-    std::printf("home     %s\nholder   %s (known by: %s, epoch %s, %s tokens)\npin      %s\n",
-                text_at(answer, "home").c_str(), text_at(answer, "holder").c_str(),
-                text_at(answer, "known_by").c_str(), text_at(answer, "epoch").c_str(),
-                text_at(answer, "tokens").c_str(), text_at(answer, "pin").c_str());
+    std::printf("home     %s\nholder   %s\npin      %s\n", text_at(answer, "home").c_str(),
+                holder_of(answer).c_str(), text_at(answer, "pin").c_str());
     show_order(answer);
 }
 
@@ -162,7 +171,7 @@ void add_explain(CLI::App& app, int& exit_code) {
         "  hearth explain 0123456789abcdef0123456789abcdef --json");
     sub->callback([flags, &exit_code] {
         exit_code = 2;
-        if (needs_source(*flags)) return;
+        if (needs_source("explain", *flags)) return;
         const std::string more = parameters(*flags);
         const Question question{"GET", "/admin/v1/explain?key=" + percent_encoded(flags->key) +
                                            (more.empty() ? "" : "&" + more)};
@@ -178,7 +187,7 @@ void add_sessions(CLI::App& app, int& exit_code) {
     sub->footer("Example:\n  hearth sessions chat-42 --source header");
     sub->callback([flags, &exit_code] {
         exit_code = 2;
-        if (needs_source(*flags)) return;
+        if (needs_source("sessions", *flags)) return;
         const std::string more = parameters(*flags);
         const Question question{"GET", "/admin/v1/sessions/" + percent_encoded(flags->key) +
                                            (more.empty() ? "" : "?" + more)};

@@ -7,12 +7,13 @@
 
 #include "cli/commands.h"
 #include "common/wire/api_key.h"
+#include "common/wire/json_text.h"
 
 namespace hearth::cli {
 namespace {
 
 void print(const boost::json::object& object) {
-    std::printf("%s\n", boost::json::serialize(object).c_str());
+    std::printf("%s\n", json_text(object).c_str());
 }
 
 int print_new(bool as_json) {

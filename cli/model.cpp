@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/model_eval.h"
 #include "cli/model_store.h"
+#include "common/wire/json_text.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/kv_layout.h"
 
@@ -41,7 +42,7 @@ std::string as_flag(std::string message) {
 }
 
 int show(const json::value& value) {
-    std::printf("%s\n", json::serialize(value).c_str());
+    std::printf("%s\n", json_text(value).c_str());
     return 0;
 }
 

@@ -13,6 +13,7 @@
 
 #include "cli/model_store.h"
 #include "common/base/machine.h"
+#include "common/wire/json_text.h"
 #include "engine/engine.h"
 #include "engine/kernels/aligned.h"
 #include "engine/kernels/ref/float_model.h"
@@ -127,7 +128,7 @@ void print(const EvalOptions& options, const std::vector<Window>& windows,
         for (const Row& row : rows)
             out[row.weights] = {{"perplexity", row.perplexity},
                                 {"over_float", row.perplexity / best - 1.0}};
-        std::printf("%s\n", boost::json::serialize(out).c_str());
+        std::printf("%s\n", json_text(out).c_str());
         return;
     }
     std::printf("%zu tokens predicted, windows of %d\n", predicted(windows), options.window);

@@ -191,6 +191,11 @@ Result<std::string> obtain_model(const std::string& name_or_path) {
         "model '" + name_or_path + "' is neither a file or folder nor one of: " + names);
 }
 
+Error model_error(const Error& error) {
+    if (error.code != ErrorCode::kNotFound) return error;
+    return make_error(ErrorCode::kInvalidArgument, "--model: " + error.message);
+}
+
 std::string served_name(const std::string& name_or_path) {
     for (const KnownModel& model : known_models())
         if (name_or_path == model.name) return model.name;

@@ -26,6 +26,10 @@ const std::vector<KnownModel>& known_models();
 // is not the one we know.
 Result<std::string> obtain_model(const std::string& name_or_path);
 
+// Its error as that of the flag --model: a name that nobody knows is the caller's,
+// kInvalidArgument.
+Error model_error(const Error& error);
+
 // The served name for a model given by name or path: the name, or the file's stem.
 std::string served_name(const std::string& name_or_path);
 

@@ -11,6 +11,7 @@
 #include "cli/model_store.h"
 #include "cli/trace_file.h"
 #include "common/config/values.h"
+#include "common/wire/json_text.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/kv_layout.h"
 #include "engine/text/tokenizer.h"
@@ -81,7 +82,7 @@ Result<Plan> make_plan(const PlanFlags& flags) {
     const auto disk = parse_bytes(flags.kv_disk);
     if (!disk) return named("--kv-disk", disk.error());
     const auto path = obtain_model(flags.model);
-    if (!path) return path.error();
+    if (!path) return model_error(path.error());
     const auto model = engine::load_checkpoint(*path, {.weights = false});
     if (!model) return model.error();
     const engine::KvLayout layout = engine::KvLayout::of(model->config);
@@ -169,7 +170,7 @@ int run(const PlanFlags& flags) {
         return plan.error().code == ErrorCode::kInvalidArgument ? 2 : 1;
     }
     if (flags.json)
-        std::printf("%s\n", json::serialize(view(flags, *plan)).c_str());
+        std::printf("%s\n", json_text(view(flags, *plan)).c_str());
     else
         show(flags, *plan);
     return 0;

@@ -25,6 +25,7 @@
 #include "common/config/redact.h"
 #include "common/config/version.h"
 #include "common/net/http_client.h"
+#include "common/wire/json_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -156,7 +157,7 @@ Task<void> add_state(asio::io_context& io, BundleFlags flags, Bundle& bundle) {
             bundle.lacks(std::string("admin API: ") + what, answer.error().message);
             continue;
         }
-        bundle.add(std::string("admin/") + what + ".json", json::serialize(*answer));
+        bundle.add(std::string("admin/") + what + ".json", json_text(*answer));
         if (std::string(what) == "nodes") nodes = std::move(*answer);
     }
     co_await add_metrics(io, "router", flags.router, flags.admin.cacert, bundle);
@@ -213,7 +214,7 @@ Task<int> make_bundle(asio::io_context& io, BundleFlags flags) {
         json::object out{{"file", flags.out},
                          {"entries", std::move(entries)},
                          {"left_out", json::value_from(bundle.left_out)}};
-        std::printf("%s\n", json::serialize(out).c_str());
+        std::printf("%s\n", json_text(out).c_str());
         co_return 0;
     }
     std::fprintf(stderr, "%s", left_out.c_str());

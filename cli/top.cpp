@@ -12,6 +12,7 @@
 #include "cli/top_view.h"
 #include "common/base/clock.h"
 #include "common/config/environment.h"
+#include "common/wire/json_text.h"
 
 namespace hearth::cli {
 namespace {
@@ -39,7 +40,7 @@ std::string over(const std::string& text) {
 // On a terminal each frame takes the place of the one before; else they follow each other.
 bool show(const TopFrame& frame, const TopFlags& flags) {
     if (flags.admin.json) {
-        std::printf("%s\n", json::serialize(top_json(frame)).c_str());
+        std::printf("%s\n", json_text(top_json(frame)).c_str());
     } else if (::isatty(STDOUT_FILENO) != 1) {
         std::printf("%s%s", top_text(frame, {}).c_str(), flags.once ? "" : "\n");
     } else {

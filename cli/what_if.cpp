@@ -60,6 +60,8 @@ void add_what_if(CLI::App& app, int& exit_code) {
         "Examples:\n  hearth what-if --add node-4\n"
         "  hearth what-if --remove node-1 --reweigh node-2:0.5 --json");
     sub->callback([flags, &exit_code] {
+        if (flags->add.empty() && flags->remove.empty() && flags->reweigh.empty())
+            throw CLI::RequiredError("--add, --remove or --reweigh");
         const Question question{"POST", "/admin/v1/what-if", body_of(*flags)};
         exit_code = ask_and_show("what-if", flags->admin, question, show);
     });

@@ -98,6 +98,8 @@ FieldList to_fields(const NodeRecord& r) {
                   {"waiting", text_of(r.waiting)},
                   {"kv_bytes_used", text_of(r.kv_bytes_used)},
                   {"kv_bytes_max", text_of(r.kv_bytes_max)},
+                  {"kv_disk_bytes_used", text_of(r.kv_disk_bytes_used)},
+                  {"kv_disk_bytes_max", text_of(r.kv_disk_bytes_max)},
                   {"reused_tokens", text_of(r.reused_tokens)},
                   {"reusable_tokens", text_of(r.reusable_tokens)},
                   {"prompt_tokens", text_of(r.prompt_tokens)},
@@ -140,6 +142,8 @@ Result<NodeRecord> node_record_from(const FieldList& fields) {
     in.read("sessions", r.sessions);
     in.read("kv_bytes_used", r.kv_bytes_used);
     in.read("kv_bytes_max", r.kv_bytes_max);
+    in.read("kv_disk_bytes_used", r.kv_disk_bytes_used);
+    in.read("kv_disk_bytes_max", r.kv_disk_bytes_max);
     in.read("reused_tokens", r.reused_tokens);
     in.read("reusable_tokens", r.reusable_tokens);
     in.read("prompt_tokens", r.prompt_tokens);

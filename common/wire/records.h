@@ -37,7 +37,8 @@ struct NodeRecord {
     double prefill_tokens_per_s = 0;
     std::int64_t running = 0;  // Sequences in the batch.
     std::int64_t waiting = 0;
-    std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;
+    std::int64_t kv_bytes_used = 0, kv_bytes_max = 0;            // In memory.
+    std::int64_t kv_disk_bytes_used = 0, kv_disk_bytes_max = 0;  // 0 and 0: it has no disk tier.
     // Whose KV is there; it hands them over when an operator drains it. -1 = unknown, and it does
     // not.
     std::int64_t sessions = -1;

@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/wire/api_key.h"
 #include "common/wire/fleet_secret.h"
+#include "common/wire/json_text.h"
 #include "router/admin/console.h"
 #include "router/admin/drains.h"
 #include "router/admin/erase.h"
@@ -32,7 +33,7 @@ struct Call {
 };
 
 Task<void> answer(Call& call, json::object body) {
-    const std::string text = json::serialize(body) + "\n";
+    const std::string text = json_text(body) + "\n";
     HeaderList headers{{"content-type", "application/json"}};
     (void)co_await call.exchange.respond(200, std::move(headers), text);
 }
@@ -227,7 +228,7 @@ Task<void> erase_session(Call& call) {
                       {"bytes", erased.bytes},
                       {"complete", erased.complete},
                       {"nodes", erased.nodes}};
-    const std::string text = json::serialize(body) + "\n";
+    const std::string text = json_text(body) + "\n";
     HeaderList headers{{"content-type", "application/json"}};
     const int status = erased.complete ? 200 : 502;
     (void)co_await call.exchange.respond(status, std::move(headers), text);

@@ -45,6 +45,8 @@ json::object view(const Member& member) {
         {"prefill_tokens_per_s", record.prefill_tokens_per_s},
         {"kv_bytes_used", record.kv_bytes_used},
         {"kv_bytes_max", record.kv_bytes_max},
+        {"kv_disk_bytes_used", record.kv_disk_bytes_used},
+        {"kv_disk_bytes_max", record.kv_disk_bytes_max},
         {"reused_tokens", record.reused_tokens},
         {"reusable_tokens", record.reusable_tokens},
         {"prompt_tokens", record.prompt_tokens},

@@ -155,6 +155,7 @@ TEST_F(ServerTest, AdminListsTheNodes) {
     add_nodes(2);
     NodeRecord record = record_of(*nodes_[0]);
     record.kv_bytes_used = 5;
+    record.kv_disk_bytes_max = 7;
     publish(record);
     record = record_of(*nodes_[1]);
     record.state = NodeState::kStarting;
@@ -164,9 +165,10 @@ TEST_F(ServerTest, AdminListsTheNodes) {
     const Reply reply =
         run(request(router_->admin_endpoint(), "GET", "/admin/v1/nodes", HeaderList{}, ""));
     EXPECT_EQ(reply.status, 200);
-    for (const char* part : {R"("cluster":"default")", R"("directory_up":true)", R"("id":"node-1")",
-                             R"("state":"active")", R"("healthy":true)", R"("kv_bytes_used":5)",
-                             R"("id":"node-2")", R"("state":"joining")"})
+    for (const char* part :
+         {R"("cluster":"default")", R"("directory_up":true)", R"("id":"node-1")",
+          R"("state":"active")", R"("healthy":true)", R"("kv_bytes_used":5)",
+          R"("kv_disk_bytes_max":7)", R"("weight":1,)", R"("id":"node-2")", R"("state":"joining")"})
         EXPECT_NE(reply.body.find(part), std::string::npos) << part << " in " << reply.body;
     const Reply other =
         run(request(router_->admin_endpoint(), "GET", "/v1/models", HeaderList{}, ""));

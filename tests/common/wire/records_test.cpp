@@ -27,6 +27,8 @@ NodeRecord some_node(Rng& rng) {
     r.is_drained = number() % 2 == 1;
     r.kv_bytes_used = number();
     r.kv_bytes_max = number();
+    r.kv_disk_bytes_used = number();
+    r.kv_disk_bytes_max = number();
     r.reused_tokens = number();
     r.reusable_tokens = number();
     r.prompt_tokens = number();
@@ -48,6 +50,8 @@ TEST(Records, NodeGoesThereAndBack) {
         EXPECT_EQ(back->state, r.state);
         EXPECT_EQ(back->prompt_tokens, r.prompt_tokens);
         EXPECT_EQ(back->missed_tokens, r.missed_tokens);
+        EXPECT_EQ(back->kv_disk_bytes_used, r.kv_disk_bytes_used);
+        EXPECT_EQ(back->kv_disk_bytes_max, r.kv_disk_bytes_max);
         EXPECT_EQ(back->sessions, r.sessions);
         EXPECT_EQ(back->is_drained, r.is_drained);
     }
