@@ -6,13 +6,25 @@
 #include "common/base/check.h"
 
 namespace hearth {
+namespace {
+
+bool decodes_may_wait(std::span<const BatchCandidate> candidates, const BatchLimits& limits) {
+    std::int64_t arriving = 0;
+    for (const BatchCandidate& c : candidates)
+        if (!c.is_decoding && !c.is_background) arriving += c.pending;
+    const std::int64_t most = std::min(limits.arriving_tokens_max, limits.step_tokens_max);
+    return limits.decodes_may_wait && arriving > 0 && arriving <= most;
+}
+
+}  // namespace
 
 std::vector<PlannedSlice> plan_batch(std::span<const BatchCandidate> candidates,
                                      const BatchLimits& limits) {
     CHECK(limits.step_tokens_max > 0 && limits.chunk_tokens_max > 0);
     std::vector<PlannedSlice> plan;
     std::int64_t budget = limits.step_tokens_max;
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const bool decodes_wait = decodes_may_wait(candidates, limits);
+    for (std::size_t i = 0; !decodes_wait && i < candidates.size(); ++i) {
         if (!candidates[i].is_decoding || candidates[i].pending == 0) continue;
         CHECK(candidates[i].pending == 1);
         plan.push_back({i, 1});

@@ -17,6 +17,8 @@ struct BatchCandidate {
 struct BatchLimits {
     std::int32_t step_tokens_max = 512;       // Budget of a step.
     std::int32_t chunk_tokens_max = 512;      // Of one sequence's prefill in a step.
+    bool decodes_may_wait = false;            // The step before this one had decodes.
+    std::int32_t arriving_tokens_max = 256;   // Of all prefills, for which decodes may wait.
     std::int32_t background_tokens_max = 64;  // Together: a turn that arrives now waits that long.
 };
 
@@ -26,8 +28,10 @@ struct PlannedSlice {
 };
 
 // The budget keeps the time of a step, and so the time between tokens, near constant
-// (Sarathi-Serve, Agrawal et al. 2024). Every decode goes in. Prefills share what is left of the
-// budget in the order given, first come first served, and never less than one token, so that
+// (Sarathi-Serve, Agrawal et al. 2024). Every decode goes in, but for a step in which few tokens
+// are to be prefilled, as of turns whose history is cached: those go alone, so that their first
+// tokens do not wait for everybody's next ones; never twice running. Prefills share what is left of
+// the budget in the order given, first come first served, and never less than one token, so that
 // decodes cannot starve them. Background prefills get what foreground ones leave, and nothing in a
 // step that has any of those.
 std::vector<PlannedSlice> plan_batch(std::span<const BatchCandidate> candidates,

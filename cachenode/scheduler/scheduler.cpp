@@ -212,8 +212,12 @@ bool Scheduler::State::run_batch() {
     passes_.end_finished(clock_.now());  // One may have found all in the tree.
     const std::vector<PlannedSlice> plan =
         plan_batch(candidates(), {.step_tokens_max = options_.step_tokens_max,
-                                  .chunk_tokens_max = options_.chunk_tokens_max});
+                                  .chunk_tokens_max = options_.chunk_tokens_max,
+                                  .decodes_may_wait = last_had_decodes_});
     if (plan.empty()) return false;
+    last_had_decodes_ = std::any_of(plan.begin(), plan.end(), [this](const PlannedSlice& planned) {
+        return planned.candidate < running_.size() && running_[planned.candidate]->decodes();
+    });
     run_engine(plan);
     take_results(plan);
     passes_.end_finished(clock_.now());

@@ -154,6 +154,7 @@ class Scheduler::State {
     std::deque<std::unique_ptr<Turn>> waiting_;    // First come, first served.
     std::deque<std::unique_ptr<Turn>> restoring_;  // Their pages are being read.
     std::deque<std::unique_ptr<Turn>> running_;    // In order of admission.
+    bool last_had_decodes_ = false;                // The last step.
     CanonicalPasses passes_;
     Restores restores_;
     std::deque<Prefix> writing_;      // All of whose pages are written or queued for the disk.

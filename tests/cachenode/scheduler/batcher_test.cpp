@@ -41,6 +41,20 @@ TEST(Batcher, DecodesNeverStarveAPrefill) {
               (Slices{{0, 1}, {1, 1}, {2, 1}, {3, 1}}));
 }
 
+TEST(Batcher, DecodesWaitOneStepForTurnsOfWhichLittleIsLeft) {
+    BatchLimits limits{.decodes_may_wait = true, .arriving_tokens_max = 60};
+    EXPECT_EQ(plan({kDecode, prefill(50), kDecode, prefill(10)}, limits),
+              (Slices{{1, 50}, {3, 10}}));
+    EXPECT_EQ(plan({kDecode, prefill(50), prefill(11)}, limits),
+              (Slices{{0, 1}, {1, 50}, {2, 11}}));
+    EXPECT_EQ(plan({kDecode, background(50)}, limits), (Slices{{0, 1}, {1, 50}}));
+    EXPECT_EQ(plan({kDecode}, limits), (Slices{{0, 1}}));
+    limits.step_tokens_max = 40;  // They would not be done in this step.
+    EXPECT_EQ(plan({kDecode, prefill(50)}, limits), (Slices{{0, 1}, {1, 39}}));
+    limits = {.decodes_may_wait = false, .arriving_tokens_max = 60};
+    EXPECT_EQ(plan({kDecode, prefill(50)}, limits), (Slices{{0, 1}, {1, 50}}));
+}
+
 TEST(Batcher, BackgroundWaitsForForegroundPrefills) {
     const BatchLimits limits{.step_tokens_max = 100, .chunk_tokens_max = 100};
     EXPECT_EQ(plan({background(50), prefill(3), kDecode}, limits), (Slices{{2, 1}, {1, 3}}));
@@ -65,7 +79,8 @@ TEST(Batcher, HoldsItsRulesOnRandomInput) {
             c.is_background = kind == 3;
         }
         const BatchLimits limits{.step_tokens_max = 1 + static_cast<std::int32_t>(rng.below(100)),
-                                 .chunk_tokens_max = 1 + static_cast<std::int32_t>(rng.below(60))};
+                                 .chunk_tokens_max = 1 + static_cast<std::int32_t>(rng.below(60)),
+                                 .decodes_may_wait = rng.below(2) == 1};
         std::int64_t total = 0, decodes = 0;
         std::vector<bool> seen(candidates.size(), false);
         const auto slices = plan_batch(candidates, limits);
